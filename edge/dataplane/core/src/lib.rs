@@ -1,0 +1,11 @@
+//! The packet path without I/O: what to do with a packet, and when.
+//!
+//! Everything here takes packets and `now` as arguments and returns what to do. No sockets, no clocks, no
+//! randomness, no threads. One driving contract for every state machine: feed one input with `handle_*`, drain
+//! `poll_*` until it returns `None`, ask `poll_timeout` when to call `handle_timeout` next.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod packet;
+pub mod source;
+pub mod time;
