@@ -1,0 +1,279 @@
+// Measures a picture from inside the browser: the host writes the time into it, the viewer reads it back.
+// The clock is a row of black and white cells: 20 bits of milliseconds, and below it the same bits inverted, so that a
+// frame that was not drawn by the host (or was torn) is never mistaken for a reading.
+"use strict";
+(() => {
+  const WIDTH = 640;
+  const HEIGHT = 360;
+  const BITS = 20;
+  const CELL = WIDTH / BITS;
+  const WRAP = 2 ** BITS;
+  const FLASH_TOP = 160;
+  const unixNow = () => performance.timeOrigin + performance.now();
+
+  const negotiate = async (connection, url, token) => {
+    await connection.setLocalDescription(await connection.createOffer());
+    if (connection.iceGatheringState !== "complete") {
+      await Promise.race([
+        new Promise((resolve) => {
+          connection.addEventListener("icegatheringstatechange", () => {
+            if (connection.iceGatheringState === "complete") resolve();
+          });
+        }),
+        new Promise((resolve) => setTimeout(resolve, 500)),
+      ]);
+    }
+    const headers = { "Content-Type": "application/sdp" };
+    if (token) headers.Authorization = `Bearer ${token}`;
+    const postedAt = unixNow();
+    const response = await fetch(url, { method: "POST", headers, body: connection.localDescription.sdp });
+    if (response.status !== 201) throw new Error(`${url}: ${response.status} ${await response.text()}`);
+    await connection.setRemoteDescription({ type: "answer", sdp: await response.text() });
+    return { postedAt, resource: new URL(response.headers.get("Location"), response.url || url).href };
+  };
+
+  const drawClock = (context, milliseconds) => {
+    const value = Math.floor(milliseconds) % WRAP;
+    for (let bit = 0; bit < BITS; bit += 1) {
+      const lit = (Math.floor(value / 2 ** bit) & 1) === 1;
+      context.fillStyle = lit ? "#fff" : "#000";
+      context.fillRect(bit * CELL, 0, CELL, CELL);
+      context.fillStyle = lit ? "#000" : "#fff";
+      context.fillRect(bit * CELL, CELL, CELL, CELL);
+    }
+  };
+
+  const readClock = (pixels) => {
+    let value = 0;
+    for (let bit = 0; bit < BITS; bit += 1) {
+      const column = Math.floor((bit + 0.5) * CELL);
+      const upper = pixels[(Math.floor(CELL / 2) * WIDTH + column) * 4 + 1];
+      const lower = pixels[(Math.floor(CELL * 1.5) * WIDTH + column) * 4 + 1];
+      if (Math.abs(upper - lower) < 60) return null;
+      if (upper > lower) value += 2 ** bit;
+    }
+    return value;
+  };
+
+  // A host: a canvas at `fps` with the clock, a moving shape, and (when asked) one flash and beep a second.
+  window.startHost = async ({ url, token, fps = 30, codec = "video/H264", flash = false, bitrate = 900000 }) => {
+    const canvas = document.createElement("canvas");
+    canvas.width = WIDTH;
+    canvas.height = HEIGHT;
+    document.body.append(canvas);
+    const context = canvas.getContext("2d", { alpha: false });
+    const audio = new AudioContext({ sampleRate: 48000 });
+    await audio.resume();
+    const destination = audio.createMediaStreamDestination();
+    const gain = audio.createGain();
+    gain.gain.value = flash ? 0 : 0.05;
+    const tone = audio.createOscillator();
+    tone.frequency.value = 1000;
+    tone.connect(gain).connect(destination);
+    tone.start();
+    const stream = canvas.captureStream(0);
+    const track = stream.getVideoTracks()[0];
+    const host = { frames: 0, flashes: [], audio, canvas };
+    let nextFlash = Math.ceil(unixNow() / 1000) * 1000 + 1000;
+    let flashUntil = 0;
+    const frame = () => {
+      const now = unixNow();
+      if (flash && now + 60 >= nextFlash) {
+        // The beep is scheduled on the audio clock for the very moment of the drawn flash.
+        const startIn = Math.max(0, (nextFlash - now) / 1000);
+        const at = audio.currentTime + startIn;
+        gain.gain.setValueAtTime(0.5, at);
+        gain.gain.setValueAtTime(0, at + 0.1);
+        flashUntil = nextFlash + 100;
+        host.flashes.push(nextFlash);
+        nextFlash += 1000;
+      }
+      const flashing = flash && now >= flashUntil - 100 && now < flashUntil;
+      context.fillStyle = flashing ? "#fff" : "#101418";
+      context.fillRect(0, FLASH_TOP, WIDTH, HEIGHT - FLASH_TOP);
+      context.fillStyle = "#4dd2b0";
+      context.fillRect((host.frames * 4) % WIDTH, 90, 60, 50);
+      context.fillStyle = "#101418";
+      context.fillRect(((host.frames * 4) % WIDTH) - 8, 90, 8, 50);
+      drawClock(context, unixNow());
+      track.requestFrame();
+      host.frames += 1;
+    };
+    // A timer and not requestAnimationFrame: the interval must be the media's, not the display's.
+    const startedAt = performance.now();
+    const tick = () => {
+      frame();
+      setTimeout(tick, Math.max(0, startedAt + (host.frames * 1000) / fps - performance.now()));
+    };
+    tick();
+    const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    const video = connection.addTransceiver(track, { direction: "sendonly", streams: [stream] });
+    connection.addTransceiver(destination.stream.getAudioTracks()[0], { direction: "sendonly", streams: [stream] });
+    const codecs = RTCRtpSender.getCapabilities("video").codecs;
+    const preferred = codecs.filter((entry) => entry.mimeType.toLowerCase() === codec.toLowerCase());
+    const rtx = codecs.filter((entry) => entry.mimeType.toLowerCase() === "video/rtx");
+    if (preferred.length === 0) throw new Error(`this browser cannot send ${codec}`);
+    video.setCodecPreferences([...preferred, ...rtx]);
+    const { resource } = await negotiate(connection, url, token);
+    const parameters = video.sender.getParameters();
+    parameters.encodings[0].maxBitrate = bitrate;
+    parameters.degradationPreference = "maintain-resolution";
+    await video.sender.setParameters(parameters);
+    host.connection = connection;
+    host.resource = resource;
+    window.host = host;
+    return { resource };
+  };
+
+  window.hostReport = async () => {
+    const report = { frames: window.host.frames, state: window.host.connection.connectionState };
+    for (const entry of (await window.host.connection.getStats()).values()) {
+      if (entry.type === "outbound-rtp" && entry.kind === "video") {
+        report.video = {
+          framesEncoded: entry.framesEncoded,
+          keyFramesEncoded: entry.keyFramesEncoded,
+          framesPerSecond: entry.framesPerSecond,
+          frameHeight: entry.frameHeight,
+          bytesSent: entry.bytesSent,
+          retransmittedPacketsSent: entry.retransmittedPacketsSent,
+          nackCount: entry.nackCount,
+          pliCount: entry.pliCount,
+          encoderImplementation: entry.encoderImplementation,
+          qualityLimitationReason: entry.qualityLimitationReason,
+        };
+      }
+    }
+    return report;
+  };
+
+  // A viewer: reads every presented frame. `samples` is [unix ms at presentation, delay ms or null, rtp timestamp].
+  window.startViewer = async ({ url, token, listen = false, read = true }) => {
+    const viewer = { samples: [], flashes: [], beeps: [], firstFrameAt: null, frames: 0, unreadable: 0 };
+    window.viewer = viewer;
+    const element = document.createElement("video");
+    element.muted = !listen;
+    element.autoplay = true;
+    element.playsInline = true;
+    element.width = WIDTH;
+    document.body.append(element);
+    const stream = new MediaStream();
+    element.srcObject = stream;
+    const canvas = document.createElement("canvas");
+    canvas.width = WIDTH;
+    canvas.height = HEIGHT;
+    const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
+    let wasBright = false;
+    const onFrame = (now, metadata) => {
+      element.requestVideoFrameCallback(onFrame);
+      const shownAt = performance.timeOrigin + Math.max(now, metadata.expectedDisplayTime);
+      viewer.frames += 1;
+      if (viewer.firstFrameAt === null) viewer.firstFrameAt = shownAt;
+      if (!read) return;
+      context.drawImage(element, 0, 0, WIDTH, HEIGHT);
+      const value = readClock(context.getImageData(0, 0, WIDTH, 2 * CELL).data);
+      let delay = null;
+      if (value === null) viewer.unreadable += 1;
+      else delay = (((shownAt - value) % WRAP) + WRAP) % WRAP;
+      viewer.samples.push([shownAt, delay, metadata.rtpTimestamp ?? null]);
+      if (listen) {
+        const bright = context.getImageData(WIDTH / 2, (FLASH_TOP + HEIGHT) / 2, 1, 1).data[1] > 128;
+        if (bright && !wasBright) viewer.flashes.push(shownAt);
+        wasBright = bright;
+      }
+    };
+    element.requestVideoFrameCallback(onFrame);
+    const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    viewer.connection = connection;
+    connection.addTransceiver("video", { direction: "recvonly" });
+    connection.addTransceiver("audio", { direction: "recvonly" });
+    connection.ontrack = ({ track }) => {
+      stream.addTrack(track);
+      if (track.kind === "audio" && listen) listenTo(track, viewer);
+    };
+    const { postedAt, resource } = await negotiate(connection, url, token);
+    viewer.postedAt = postedAt;
+    viewer.resource = resource;
+    element.play().catch(() => {});
+    return { resource, postedAt };
+  };
+
+  const listenTo = async (track, viewer) => {
+    const audio = new AudioContext({ sampleRate: 48000, latencyHint: "interactive" });
+    await audio.resume();
+    const code = `registerProcessor("onset", class extends AudioWorkletProcessor {
+      constructor() { super(); this.quietUntil = 0; }
+      process([input]) {
+        const samples = input[0];
+        if (samples) for (let index = 0; index < samples.length; index += 1) {
+          if (Math.abs(samples[index]) > 0.1) {
+            const frame = currentFrame + index;
+            if (frame >= this.quietUntil) this.port.postMessage(frame / sampleRate);
+            this.quietUntil = frame + sampleRate * 0.3;
+          }
+        }
+        return true;
+      }
+    });`;
+    await audio.audioWorklet.addModule(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+    const node = new AudioWorkletNode(audio, "onset");
+    node.port.onmessage = ({ data }) => {
+      const { contextTime, performanceTime } = audio.getOutputTimestamp();
+      viewer.beeps.push(performance.timeOrigin + performanceTime + (data - contextTime) * 1000);
+    };
+    audio.createMediaStreamSource(new MediaStream([track])).connect(node);
+    const silent = audio.createGain();
+    silent.gain.value = 0;
+    node.connect(silent).connect(audio.destination);
+    viewer.audio = audio;
+  };
+
+  window.viewerReport = async ({ since = 0 } = {}) => {
+    const viewer = window.viewer;
+    const report = {
+      postedAt: viewer.postedAt ?? null,
+      firstFrameAt: viewer.firstFrameAt,
+      frames: viewer.frames,
+      unreadable: viewer.unreadable,
+      samples: viewer.samples.slice(since),
+      flashes: viewer.flashes,
+      beeps: viewer.beeps,
+      state: viewer.connection?.connectionState ?? "new",
+    };
+    for (const entry of (await viewer.connection.getStats()).values()) {
+      if (entry.type === "inbound-rtp" && entry.kind === "video") {
+        report.video = {
+          framesDecoded: entry.framesDecoded,
+          framesDropped: entry.framesDropped,
+          framesReceived: entry.framesReceived,
+          keyFramesDecoded: entry.keyFramesDecoded,
+          freezeCount: entry.freezeCount,
+          totalFreezesDuration: entry.totalFreezesDuration,
+          totalPausesDuration: entry.totalPausesDuration,
+          totalInterFrameDelay: entry.totalInterFrameDelay,
+          jitterBufferDelay: entry.jitterBufferDelay,
+          jitterBufferEmittedCount: entry.jitterBufferEmittedCount,
+          totalDecodeTime: entry.totalDecodeTime,
+          packetsLost: entry.packetsLost,
+          packetsReceived: entry.packetsReceived,
+          retransmittedPacketsReceived: entry.retransmittedPacketsReceived,
+          nackCount: entry.nackCount,
+          pliCount: entry.pliCount,
+          timestamp: entry.timestamp,
+        };
+      }
+      if (entry.type === "inbound-rtp" && entry.kind === "audio") {
+        report.audio = { packetsReceived: entry.packetsReceived, packetsLost: entry.packetsLost, concealedSamples: entry.concealedSamples, totalSamplesReceived: entry.totalSamplesReceived };
+      }
+      if (entry.type === "transport") report.transport = { srtpCipher: entry.srtpCipher, dtlsRole: entry.dtlsRole, tlsVersion: entry.tlsVersion };
+    }
+    return report;
+  };
+
+  window.stopViewer = async () => {
+    const viewer = window.viewer;
+    if (viewer?.resource) await fetch(viewer.resource, { method: "DELETE" }).catch(() => {});
+    viewer?.connection?.close();
+    viewer?.audio?.close();
+    document.querySelectorAll("video").forEach((element) => element.remove());
+  };
+})();
