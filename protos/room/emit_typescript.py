@@ -108,7 +108,8 @@ def _known(shape: Shape, field: Field) -> str:
     name = _known_name(shape, field)
     values = "".join(f"\n  {json.dumps(value)}," for value in field.known)
     return (
-        f"\n/** Values known today; an edge may send others. */\nexport const {name.upper()}S = [{values}\n] as const;\n"
+        "\n/** Values known today; an edge may send others. */\n"
+        f"export const {name.upper()}S = [{values}\n] as const;\n"
         f"export type {shape.name}{field.name.title()} = (typeof {name.upper()}S)[number] | (string & {{}});\n"
     )
 

@@ -3,9 +3,10 @@
     python protos/room/generate.py            writes tradewind/v1/room_messages.py and web/src/wire/messages.ts
     python protos/room/generate.py --check    exits 1 when either file differs from what would be written
 
-The schema uses a small part of JSON Schema, and anything else in it is an error: objects with `required`, `const` types,
-strings with `minLength`, `maxLength` and `pattern`, integers with `minimum`, booleans, arrays with `maxItems`, `$ref` and
-`oneOf` over objects told apart by `type`. `x-known` lists the values a string has today; receivers accept others.
+The schema uses a small part of JSON Schema, and anything else in it is an error: objects with `required`, `const`
+types, strings with `minLength`, `maxLength` and `pattern`, integers with `minimum`, booleans, arrays with `maxItems`,
+`$ref`, and `oneOf` over objects told apart by `type`. `x-known` lists the values a string has today; receivers accept
+others.
 Both outputs are parsers that check every bound; `v1/vectors.json` holds the cases on which they must agree.
 """
 
