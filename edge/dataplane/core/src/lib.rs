@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod ice;
 pub mod packet;
 pub mod source;
+pub mod stun;
 pub mod time;
