@@ -8,6 +8,7 @@
 
 pub mod ice;
 pub mod packet;
+pub mod route;
 pub mod source;
 pub mod stun;
 pub mod time;

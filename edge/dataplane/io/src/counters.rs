@@ -1,0 +1,180 @@
+//! Named drops and counters, one set per worker so that no two threads write the same line.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! named {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(usize)]
+        pub enum $name { $($(#[$variant_meta])* $variant,)* }
+
+        impl $name {
+            /// Every variant, in order.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// The name in metrics and snapshots.
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+named! {
+    /// Why something was dropped. One counter each; every label exists from the start.
+    DropReason {
+        /// A datagram that is neither STUN, DTLS, RTP nor RTCP (RFC 7983 §7).
+        DatagramUnknown = "datagram_unknown",
+        /// Empty, or larger than the receive buffer.
+        DatagramSize = "datagram_size",
+        /// DTLS, RTP or RTCP from an address that no authenticated check has named.
+        AddressUnvalidated = "address_unvalidated",
+        /// A foreign datagram whose owner does not know it either; never handed on.
+        ForeignUnknown = "foreign_unknown",
+        /// The owner's ring was full.
+        ForeignRingFull = "foreign_ring_full",
+        /// A ufrag that names a shard which does not exist.
+        ForeignNoShard = "foreign_no_shard",
+        /// Not a DTLS record, or more of them than a handshake needs.
+        DtlsMalformed = "dtls_malformed",
+        /// A ClientHello after the handshake; renegotiation is not offered.
+        DtlsSecondHandshake = "dtls_second_handshake",
+        /// DTLS after the handshake state was freed.
+        DtlsAfterFree = "dtls_after_free",
+        /// The peer's certificate is not the one its SDP promised.
+        DtlsFingerprintMismatch = "dtls_fingerprint_mismatch",
+        /// The handshake ended with an error.
+        DtlsHandshakeFailed = "dtls_handshake_failed",
+        /// SRTP or SRTCP before keys exist.
+        SrtpBeforeKeys = "srtp_before_keys",
+        /// Media from a viewer, who may only send RTCP.
+        RtpFromViewer = "rtp_from_viewer",
+        /// A packet that waited too long behind a viewer's pacing or a full socket.
+        ViewerQueueFull = "viewer_queue_full",
+        /// The socket's buffer was full.
+        SocketFull = "socket_full",
+        /// The kernel refused to send.
+        SocketError = "socket_error",
+        /// A hand-off ring to another shard was full.
+        HandoffRingFull = "handoff_ring_full",
+        /// A hand-off ring to the trunk was full.
+        HandoffTrunkFull = "handoff_trunk_full",
+        /// A notice to another worker did not fit.
+        HandoffNoticeFull = "handoff_notice_full",
+        /// A packet of a source that this worker does not know (any more).
+        HandoffUnknownSource = "handoff_unknown_source",
+        /// A media packet of a publication that a newer one has replaced.
+        SourceSuperseded = "source_superseded",
+    }
+}
+
+named! {
+    /// What is counted that is not a drop.
+    Counter {
+        /// Datagrams received.
+        PacketsReceived = "packets_received",
+        /// Bytes received in UDP payloads.
+        BytesReceived = "bytes_received",
+        /// Media packets sent to viewers, retransmissions included.
+        PacketsSent = "packets_sent",
+        /// Bytes sent in UDP payloads.
+        BytesSent = "bytes_sent",
+        /// System calls made to send.
+        SendCalls = "send_calls",
+        /// Segmented sends (UDP_SEGMENT) that the kernel refused; single sends took their place.
+        GsoFallbacks = "gso_fallbacks",
+        /// Packets sent again because a viewer asked.
+        RetransmissionsSent = "retransmissions_sent",
+        /// Sequence numbers viewers asked for.
+        NacksReceived = "nacks_received",
+        /// Sequence numbers asked of publishers.
+        NacksSent = "nacks_sent",
+        /// Key frames asked of publishers.
+        KeyFrameRequestsSent = "key_frame_requests_sent",
+        /// Sessions that completed ICE and DTLS.
+        SessionsConnected = "sessions_connected",
+        /// Sessions closed.
+        SessionsClosed = "sessions_closed",
+        /// Datagrams handed to the shard that owns their session.
+        ForeignHanded = "foreign_datagrams_handed",
+        /// Viewers started from a kept key frame.
+        ReplaysStarted = "replays_started",
+    }
+}
+
+/// Every reason's label: this crate's enum first, then the names that the core's own enums give.
+pub fn drop_names() -> &'static [&'static str] {
+    static NAMES: OnceLock<Vec<&'static str>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let mut names: Vec<&'static str> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+        for name in core_drop_names() {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    })
+}
+
+fn core_drop_names() -> impl Iterator<Item = &'static str> {
+    std::iter::empty()
+}
+
+/// One worker's numbers. Written by that worker only, read by anyone.
+#[derive(Debug)]
+pub struct WorkerCounters {
+    drops: Box<[AtomicU64]>,
+    counters: [AtomicU64; Counter::ALL.len()],
+}
+
+impl Default for WorkerCounters {
+    fn default() -> Self {
+        WorkerCounters {
+            drops: drop_names().iter().map(|_| AtomicU64::new(0)).collect(),
+            counters: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+}
+
+impl WorkerCounters {
+    /// Counts one drop.
+    pub fn drop(&self, reason: DropReason) {
+        self.drop_many(reason, 1);
+    }
+
+    /// Counts several drops for one reason.
+    pub fn drop_many(&self, reason: DropReason, count: u64) {
+        bump(&self.drops[reason as usize], count);
+    }
+
+    /// Counts one drop by the name that a core enum gave. Names outside [`drop_names`] are our own mistake.
+    pub fn drop_named(&self, name: &'static str) {
+        let index = drop_names().iter().position(|known| *known == name);
+        debug_assert!(index.is_some(), "{name} is missing from core_drop_names");
+        if let Some(index) = index {
+            bump(&self.drops[index], 1);
+        }
+    }
+
+    /// Adds to a counter.
+    pub fn add(&self, counter: Counter, count: u64) {
+        bump(&self.counters[counter as usize], count);
+    }
+
+    /// The drop counters, in the order of [`drop_names`].
+    pub fn drops(&self) -> impl Iterator<Item = u64> {
+        self.drops.iter().map(|cell| cell.load(Ordering::Relaxed))
+    }
+
+    /// A counter's value.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.counters[counter as usize].load(Ordering::Relaxed)
+    }
+}
+
+fn bump(cell: &AtomicU64, count: u64) {
+    // One writer per cell, so a plain load and store do what a locked addition would, at a fifth of its cost.
+    cell.store(cell.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+}
