@@ -1,0 +1,154 @@
+"""Whether a route moves: slowly for a gain, at once for a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from itertools import pairwise
+
+from control.brain.loss import residual_class
+from control.brain.paths import Path
+from control.brain.world import RouteMemory
+
+# A gain must be both, or two nearly equal paths trade places for ever.
+BETTER_RATIO = 0.10
+BETTER_MS = 5.0
+BETTER_REPORTS = 3
+DWELL_S = 30.0
+# Coming back to the path before this soon is a flap; each doubles the dwell, up to eight minutes.
+FLAP_WINDOW_S = 300.0
+FLAPS_MAX = 4
+FLAPS_FORGOTTEN_S = 600.0
+# The path's own cost against its best since it was chosen: so much worse is a failure and not noise. Two reports
+# confirm it.
+JUMP_RATIO = 1.5
+JUMP_MS = 50.0
+JUMP_REPORTS = 2
+# Residual loss two decades beyond the limit: a visible freeze every few seconds.
+FAILED_CLASS = 2
+# Measured loss wanders by such a factor; an incumbent is not left for less.
+RESIDUAL_TOLERANCE = 4.0
+# Urgent reports make decisions more frequent than reports; a streak counts at most one of them per interval.
+REPORT_INTERVAL_S = 0.8
+# Of the routes over a link, at most this share leaves it within a second, so that its alternative is not flooded.
+DEPARTURES_RATIO = 0.10
+
+
+class Move(Enum):
+    """What to do with a route now."""
+
+    STAY = "stay"
+    MOVE = "move"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class MoveVerdict:
+    """The verdict, and the memory with its streaks brought up to date."""
+
+    move: Move
+    memory: RouteMemory
+
+
+def decide_move(memory: RouteMemory, incumbent: Path | None, target: Path, carries: bool, now: float) -> MoveVerdict:
+    """Judges leaving `incumbent` (None: it is out of use) for `target`. `carries`: media flows over it now."""
+    if incumbent is None:
+        return MoveVerdict(Move.FAILED, memory)
+    memory = replace(memory, cost_when_chosen_ms=min(memory.cost_when_chosen_ms, incumbent.cost_ms))
+    if target.nodes == incumbent.nodes:
+        calm = replace(memory, better_streak=0, worse_streak=0, provisional=memory.provisional and not target.measured)
+        return MoveVerdict(Move.STAY, calm)
+    if memory.provisional and target.measured:
+        return MoveVerdict(Move.MOVE, memory)
+    # A route that carries nothing may follow the tree's shape; nobody notices.
+    better = is_better(target, incumbent) or not carries
+    jumped = better and has_failed(memory, incumbent, target)
+    if now - memory.streak_at >= REPORT_INTERVAL_S:
+        memory = replace(
+            memory,
+            better_streak=memory.better_streak + 1 if better else 0,
+            worse_streak=memory.worse_streak + 1 if jumped else 0,
+            streak_at=now,
+        )
+    if jumped and memory.worse_streak >= JUMP_REPORTS:
+        return MoveVerdict(Move.FAILED, memory)
+    rested = now - memory.moved_at >= DWELL_S * 2.0**memory.flaps
+    if better and rested and memory.better_streak >= BETTER_REPORTS:
+        return MoveVerdict(Move.MOVE, memory)
+    return MoveVerdict(Move.STAY, memory)
+
+
+def is_better(target: Path, incumbent: Path) -> bool:
+    """Whether `target` is worth moving to: a lower class of residual loss, or the same and cheaper by 10 % and 5 ms."""
+    late, incumbent_late = target.rank[0], incumbent.rank[0]
+    if late != incumbent_late:
+        return late < incumbent_late
+    loss = residual_class(target.residual_ratio)
+    if loss < residual_class(incumbent.residual_ratio / RESIDUAL_TOLERANCE):
+        return True
+    if loss > residual_class(incumbent.residual_ratio):
+        return False
+    gain_ms = incumbent.cost_ms - target.cost_ms
+    return gain_ms >= BETTER_MS and gain_ms >= BETTER_RATIO * abs(incumbent.cost_ms)
+
+
+def has_failed(memory: RouteMemory, incumbent: Path, target: Path) -> bool:
+    """Whether the incumbent has become so bad that waiting would be worse than moving."""
+    if incumbent.cost_ms >= JUMP_RATIO * memory.cost_when_chosen_ms + JUMP_MS:
+        return True
+    loss = residual_class(incumbent.residual_ratio / RESIDUAL_TOLERANCE)
+    return loss >= FAILED_CLASS and residual_class(target.residual_ratio) < loss
+
+
+def moved(memory: RouteMemory, target: Path, now: float, *, fled: bool) -> RouteMemory:
+    """The memory after the move, with flaps counted. `fled`: a failure was left, not a gain taken."""
+    rest = now - memory.moved_at
+    flaps = memory.flaps
+    # Coming home after a failure is no flap; having to leave again is.
+    returns = target.nodes == memory.previous_path and (fled or not memory.fled)
+    if returns and rest < FLAP_WINDOW_S * 2.0**flaps:
+        flaps = min(flaps + 1, FLAPS_MAX)
+    elif rest >= FLAPS_FORGOTTEN_S:
+        flaps = 0
+    return replace(
+        memory,
+        path=target.nodes,
+        previous_path=memory.path,
+        moved_at=now,
+        cost_when_chosen_ms=target.cost_ms,
+        provisional=not target.measured,
+        better_streak=0,
+        worse_streak=0,
+        flaps=flaps,
+        fled=fled,
+    )
+
+
+class Departures:
+    """Who left which link within the last second; one decision's working copy."""
+
+    def __init__(self, before: Mapping[tuple[str, str], tuple[float, ...]], now: float) -> None:
+        recent = {link: tuple(at for at in times if now - at < 1.0) for link, times in before.items()}
+        self._times = {link: times for link, times in recent.items() if times}
+        self._now = now
+
+    def allow(self, old: tuple[str, ...], new: tuple[str, ...], users: Mapping[tuple[str, str], int]) -> bool:
+        """Whether one more route may leave the links of `old` that `new` does not use; counts it when it may."""
+        left = hops(old) - hops(new)
+        for link in left:
+            if len(self._times.get(link, ())) >= max(1, int(DEPARTURES_RATIO * users.get(link, 0))):
+                return False
+        for link in left:
+            self._times[link] = (*self._times.get(link, ()), self._now)
+        return True
+
+    @property
+    def times(self) -> dict[tuple[str, str], tuple[float, ...]]:
+        """To carry into the next decision."""
+        return dict(self._times)
+
+
+def hops(nodes: tuple[str, ...]) -> set[tuple[str, str]]:
+    """The links of a path."""
+    return set(pairwise(nodes))

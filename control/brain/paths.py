@@ -1,0 +1,143 @@
+"""Paths over at most two relays, cheapest first, and backups that share no relay with them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from control.brain.cost import Matrix
+from control.brain.links import LinkTable
+from control.brain.loss import residual_class, residual_loss_ratio
+
+# Residual loss is not additive, so it is checked on this many of the cheapest.
+CANDIDATES = 16
+# Players' buffers and people's patience end here, one-way.
+DELAY_MAX_MS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A path from the source to a leaf, as edge ids, with what was measured along it. `rtt_ms` is the sum of its
+    links'."""
+
+    nodes: tuple[str, ...]
+    cost_ms: float
+    rtt_ms: float
+    residual_ratio: float
+    measured: bool
+
+    @property
+    def relays(self) -> tuple[str, ...]:
+        """The edges between the ends."""
+        return self.nodes[1:-1]
+
+    @property
+    def delay_ms(self) -> float:
+        """One-way: half the round-trip time, free of clocks."""
+        return self.rtt_ms / 2
+
+    @property
+    def rank(self) -> tuple[int, int, float]:
+        """Order of preference: within the delay limit, residual loss by decades, then cost."""
+        return (int(self.delay_ms > DELAY_MAX_MS), residual_class(self.residual_ratio), self.cost_ms)
+
+
+class PathFinder:
+    """Candidate paths from one source to every leaf over one table of links."""
+
+    def __init__(self, links: LinkTable, source: str, barred_relays: Collection[str] = ()) -> None:
+        self._links = links
+        self._source = links.index[source]
+        relayed = links.cost_ms.copy()
+        # A guess from geography may serve as a last resort between the ends, never as part of a detour.
+        relayed[~links.measured] = np.inf
+        relayed[:, self._source] = np.inf
+        barred = [links.index[edge] for edge in barred_relays if edge in links.index]
+        self._into_relay = relayed.copy()
+        self._into_relay[:, barred] = np.inf
+        from_relay = relayed.copy()
+        from_relay[barred, :] = np.inf
+        self._from_relay = from_relay
+        self._second_leg, self._second_relay = min_plus(self._into_relay, from_relay)
+
+    def candidates(self, leaf: str) -> list[Path]:
+        """Direct, every one-relay path and the best two-relay path behind each first relay: the cheapest, by `rank`.
+
+        Exact for one relay, and for the best path over two.
+        """
+        s, t = self._source, self._links.index[leaf]
+        first_leg = self._into_relay[s]
+        one = first_leg + self._from_relay[:, t]
+        two = first_leg + self._second_leg[:, t]
+        one[t] = two[t] = np.inf
+        options: list[tuple[float, tuple[int, ...]]] = []
+        if np.isfinite(self._links.cost_ms[s, t]):
+            options.append((float(self._links.cost_ms[s, t]), (s, t)))
+        options += [(float(one[k]), (s, int(k), t)) for k in np.flatnonzero(np.isfinite(one))]
+        options += [
+            (float(two[k]), (s, int(k), int(self._second_relay[k, t]), t)) for k in np.flatnonzero(np.isfinite(two))
+        ]
+        cheapest = sorted(options)[:CANDIDATES]
+        if options and options[0][1] == (s, t) and options[0] not in cheapest:
+            cheapest.append(options[0])
+        return sorted((measure_nodes(self._links, nodes) for _, nodes in cheapest), key=lambda path: path.rank)
+
+
+def min_plus(left: Matrix, right: Matrix) -> tuple[Matrix, NDArray[np.intp]]:
+    """(left (x) right)[a, c] = min over b of left[a, b] + right[b, c], and the b that attains it."""
+    rows, columns = left.shape[0], right.shape[1]
+    values = np.full((rows, columns), np.inf)
+    through = np.zeros((rows, columns), dtype=np.intp)
+    if left.shape[1] == 0:
+        return values, through
+    for row in range(rows):
+        sums = left[row][:, None] + right
+        through[row] = np.argmin(sums, axis=0)
+        values[row] = sums[through[row], np.arange(columns)]
+    return values, through
+
+
+def measure_nodes(links: LinkTable, nodes: Sequence[int]) -> Path:
+    """Sums along a path of edge indices; a path over an unusable link costs infinity."""
+    hops = list(pairwise(nodes))
+    return Path(
+        tuple(links.edge_ids[node] for node in nodes),
+        float(sum(links.cost_ms[hop] for hop in hops)),
+        float(sum(links.rtt_ms[hop] for hop in hops)),
+        residual_loss_ratio([(float(links.loss_ratio[hop]), float(links.rtt_ms[hop])) for hop in hops]),
+        all(bool(links.measured[hop]) for hop in hops),
+    )
+
+
+def measure_path(links: LinkTable, nodes: Sequence[str]) -> Path | None:
+    """The same by edge ids; None when an edge is unknown or a link is out of use."""
+    if len(nodes) < 2 or any(node not in links.index for node in nodes):
+        return None
+    path = measure_nodes(links, [links.index[node] for node in nodes])
+    return path if np.isfinite(path.cost_ms) else None
+
+
+def decide_backup(
+    options: Iterable[Path], primary: Path, avoid: Collection[str], incumbent: tuple[str, ...] = ()
+) -> Path | None:
+    """The best path that shares neither a relay nor its first link with the primary.
+
+    `avoid` are the edges that hang below the leaf: a parent among them would be cut off together with it. They serve
+    only when nothing else is left. The incumbent stays while it is within 10 % and 5 ms of the best, because a backup
+    is kept warm.
+    """
+    taken = set(primary.relays)
+    disjoint = [path for path in options if path.nodes != primary.nodes and not taken.intersection(path.relays)]
+    outside = [path for path in disjoint if not set(avoid).intersection(path.relays)] or disjoint
+    if not outside:
+        return None
+    best = min(outside, key=lambda path: path.rank)
+    for path in outside:
+        near = path.cost_ms <= max(best.cost_ms * 1.1, best.cost_ms + 5.0)
+        if path.nodes == incumbent and path.rank[:2] <= best.rank[:2] and near:
+            return path
+    return best
