@@ -8,7 +8,13 @@
 
 pub mod ice;
 pub mod packet;
+pub mod receive;
+pub mod ring;
 pub mod route;
+pub mod rtcp;
+pub mod rtp;
+pub mod send;
 pub mod source;
+pub mod srtp;
 pub mod stun;
 pub mod time;
