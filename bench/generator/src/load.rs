@@ -1,0 +1,208 @@
+//! The load: one host, many viewers, one thread, one epoll.
+
+use crate::host::{Cadence, Host};
+use crate::session::Identity;
+use crate::viewer::{StreamCount, Viewer};
+use crate::{cpu_seconds, say};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::{BufRead, Error, Result};
+use std::time::{Duration, Instant};
+
+/// What to do; one JSON object on the command line.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadPlan {
+    /// WHIP endpoint.
+    whip: String,
+    /// WHEP endpoint.
+    whep: String,
+    #[serde(default)]
+    host_token: String,
+    #[serde(default)]
+    viewer_token: String,
+    /// Viewers connected at the end of each stage, rising.
+    stages: Vec<usize>,
+    /// How long a stage lasts once its viewers are connected.
+    seconds: f64,
+    frames_per_second: u32,
+    packets_per_frame: u32,
+    payload_bytes: usize,
+    #[serde(default)]
+    audio: bool,
+    seed: u64,
+}
+
+#[derive(Serialize)]
+struct ViewerRow {
+    decrypted: u64,
+    wrong: u64,
+    packets: u64,
+    missing: u64,
+    late: u64,
+    streams: BTreeMap<u32, StreamCount>,
+}
+
+/// Runs all stages. After each it prints one JSON line and waits for a line on standard input.
+pub fn run(plan: &LoadPlan) -> Result<()> {
+    let identity = Identity::new().map_err(Error::other)?;
+    let cadence = Cadence {
+        frames_per_second: plan.frames_per_second,
+        packets_per_frame: plan.packets_per_frame,
+        payload_bytes: plan.payload_bytes,
+        key_frame_interval: u64::from(plan.frames_per_second) * 2,
+        audio: plan.audio,
+        seed: plan.seed,
+    };
+    let mut host = Host::open(&identity, &plan.whip, &plan.host_token, cadence)?;
+    host.run(Instant::now())?;
+    let mut viewers: Vec<Viewer> = Vec::new();
+    let mut events = Events::new()?;
+    for &target in &plan.stages {
+        while viewers.len() < target {
+            let viewer = Viewer::open(&identity, &plan.whep, &plan.viewer_token, viewers.len(), plan.seed)?;
+            events.add(viewer.descriptor(), viewers.len() as u64)?;
+            viewers.push(viewer);
+            // Media goes on while others join.
+            host.run(Instant::now())?;
+            events.receive(&mut viewers, Duration::ZERO)?;
+        }
+        say(&json!({"event": "connected", "viewers": viewers.len(), "srtp_profile": viewers[0].srtp_profile()}));
+        // The server has joins, handshakes and first key frames behind it before anything is counted.
+        drive(&mut host, &mut viewers, &mut events, Duration::from_secs(2))?;
+        let before: u64 = viewers.iter().map(Viewer::packets).sum();
+        let offered = host.packets();
+        say(&json!({"event": "measuring", "viewers": viewers.len()}));
+        wait_for_line();
+        let (started, cpu) = (Instant::now(), cpu_seconds());
+        drive(
+            &mut host,
+            &mut viewers,
+            &mut events,
+            Duration::from_secs_f64(plan.seconds),
+        )?;
+        let elapsed = started.elapsed().as_secs_f64();
+        let received: u64 = viewers.iter().map(Viewer::packets).sum();
+        say(&json!({
+            "event": "stage",
+            "viewers": viewers.len(),
+            "seconds": elapsed,
+            "offered_packets": host.packets() - offered,
+            "received_packets": received - before,
+            "fewest_packets_per_viewer": viewers.iter().map(Viewer::packets).min(),
+            "generator_cpu_seconds": cpu_seconds() - cpu,
+            "srtp_profile": viewers[0].srtp_profile(),
+        }));
+        wait_for_line();
+    }
+    let rows: Vec<ViewerRow> = viewers.iter().map(row).collect();
+    say(&json!({"event": "end", "viewers": rows}));
+    Ok(())
+}
+
+fn row(viewer: &Viewer) -> ViewerRow {
+    ViewerRow {
+        decrypted: viewer.decrypted,
+        wrong: viewer.wrong,
+        packets: viewer.packets(),
+        missing: viewer.streams.values().map(StreamCount::missing).sum(),
+        late: viewer.streams.values().map(|stream| stream.late).sum(),
+        streams: viewer.streams.clone(),
+    }
+}
+
+fn wait_for_line() {
+    let mut line = String::new();
+    // End of input means that nobody steers: go on.
+    let _ = std::io::stdin().lock().read_line(&mut line);
+}
+
+fn drive(host: &mut Host, viewers: &mut [Viewer], events: &mut Events, length: Duration) -> Result<()> {
+    let end = Instant::now() + length;
+    let mut report_at = Instant::now();
+    let mut next_report = 0;
+    loop {
+        let now = Instant::now();
+        if now >= end {
+            return Ok(());
+        }
+        host.run(now)?;
+        // Reports are spread over the second, as those of strangers are.
+        while report_at <= now && !viewers.is_empty() {
+            viewers[next_report % viewers.len()].report()?;
+            next_report += 1;
+            report_at += Duration::from_secs(1) / viewers.len() as u32;
+        }
+        let wait = host
+            .next_at()
+            .min(report_at)
+            .min(end)
+            .saturating_duration_since(Instant::now());
+        events.receive(viewers, wait)?;
+    }
+}
+
+/// epoll over the viewers' sockets.
+struct Events {
+    epoll: i32,
+    ready: Vec<libc::epoll_event>,
+    buffer: Vec<u8>,
+}
+
+impl Events {
+    fn new() -> Result<Self> {
+        // SAFETY: no memory is passed.
+        let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        if epoll < 0 {
+            return Err(Error::last_os_error());
+        }
+        Ok(Events {
+            epoll,
+            ready: vec![libc::epoll_event { events: 0, u64: 0 }; 1_024],
+            buffer: vec![0; 2_048],
+        })
+    }
+
+    fn add(&mut self, descriptor: i32, number: u64) -> Result<()> {
+        let mut event = libc::epoll_event {
+            events: libc::EPOLLIN as u32,
+            u64: number,
+        };
+        // SAFETY: `event` lives through the call; the kernel copies it.
+        match unsafe { libc::epoll_ctl(self.epoll, libc::EPOLL_CTL_ADD, descriptor, &mut event) } {
+            0 => Ok(()),
+            _ => Err(Error::last_os_error()),
+        }
+    }
+
+    fn receive(&mut self, viewers: &mut [Viewer], wait: Duration) -> Result<()> {
+        let timeout = libc::timespec {
+            tv_sec: wait.as_secs() as i64,
+            tv_nsec: i64::from(wait.subsec_nanos()),
+        };
+        // SAFETY: `ready` has room for as many events as are asked for, and `timeout` lives through the call.
+        let count = unsafe {
+            libc::epoll_pwait2(
+                self.epoll,
+                self.ready.as_mut_ptr(),
+                self.ready.len() as i32,
+                &timeout,
+                std::ptr::null(),
+            )
+        };
+        if count < 0 {
+            let error = Error::last_os_error();
+            return if error.kind() == std::io::ErrorKind::Interrupted {
+                Ok(())
+            } else {
+                Err(error)
+            };
+        }
+        for index in 0..count as usize {
+            let number = self.ready[index].u64 as usize;
+            viewers[number].receive(&mut self.buffer)?;
+        }
+        Ok(())
+    }
+}
