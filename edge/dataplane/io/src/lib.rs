@@ -7,7 +7,9 @@
 
 pub mod clock;
 pub mod counters;
+pub mod dtls;
 pub mod event_fd;
 pub mod events;
 pub mod handoff;
 pub mod link;
+pub mod udp;

@@ -1,0 +1,65 @@
+use super::*;
+use std::net::{SocketAddr, UdpSocket};
+
+fn loopback() -> SocketAddr {
+    "127.0.0.1:0".parse().expect("an address")
+}
+
+fn receive_one(receiver: &mut Receiver, socket: &MediaSocket) -> (SocketAddr, SocketAddr, Vec<u8>) {
+    let mut seen = None;
+    while seen.is_none() {
+        receiver.receive(socket, |datagram| {
+            seen = Some((datagram.source, datagram.destination, datagram.bytes.to_vec()));
+        });
+        std::thread::yield_now();
+    }
+    seen.expect("just seen")
+}
+
+#[test]
+fn a_run_arrives_as_datagrams_and_replies_leave_from_the_address_asked() {
+    let socket = bind_shards("0.0.0.0:0".parse().expect("an address"), 1)
+        .expect("bind")
+        .remove(0);
+    let client = UdpSocket::bind(loopback()).expect("bind");
+    client
+        .send_to(b"hello", ("127.0.0.2", socket.local().port()))
+        .expect("send");
+    let (source, destination, bytes) = receive_one(&mut Receiver::default(), &socket);
+    assert_eq!(
+        (source, &bytes[..]),
+        (client.local_addr().expect("address"), &b"hello"[..])
+    );
+    assert_eq!(destination.ip().to_string(), "127.0.0.2");
+    let to = Destination::new(source, destination, &socket);
+    let run: Vec<u8> = (0..2_500_u32).map(|index| index as u8).collect();
+    assert_eq!(send_segments(&socket, &to, &run, 1_000), SendResult::Sent);
+    let mut buffer = [0; 2_000];
+    for expected in run.chunks(1_000) {
+        let (len, from) = client.recv_from(&mut buffer).expect("receive");
+        assert_eq!(from, destination);
+        assert_eq!(&buffer[..len], expected);
+    }
+}
+
+#[test]
+fn a_taken_port_is_named_and_shards_share_theirs() {
+    let first = bind_shards(loopback(), 2).expect("bind");
+    assert_eq!(first[0].local(), first[1].local());
+    let error = bind_shards(first[0].local(), 2).expect_err("taken");
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    assert!(error.to_string().contains(&first[0].local().to_string()), "{error}");
+}
+
+#[test]
+fn too_large_a_datagram_is_counted_and_not_seen() {
+    let socket = bind_shards(loopback(), 1).expect("bind").remove(0);
+    let client = UdpSocket::bind(loopback()).expect("bind");
+    client.send_to(&[1; 4_000], socket.local()).expect("send");
+    let mut receiver = Receiver::default();
+    let mut result = (0, 0);
+    while result.0 == 0 {
+        result = receiver.receive(&socket, |_| panic!("cut datagrams are not handed out"));
+    }
+    assert_eq!(result, (1, 1));
+}
