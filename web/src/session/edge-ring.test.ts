@@ -1,0 +1,46 @@
+import { expect, test } from "vitest";
+import { EdgeRing } from "./edge-ring";
+
+const edge = (edge_id: string) => ({ edge_id, url: `http://${edge_id}` });
+const three = () => new EdgeRing([edge("sg"), edge("fra"), edge("iad")]);
+
+test("the nearest edge is first and the next follows when it fails", () => {
+  const ring = three();
+  expect(ring.current.edge_id).toBe("sg");
+  expect(ring.moveOn(10).edge_id).toBe("fra");
+  expect(ring.moveOn(11).edge_id).toBe("iad");
+});
+
+test("an edge that failed lately is passed over", () => {
+  const ring = three();
+  ring.moveOn(10);
+  ring.moveOn(11);
+  ring.moveOn(60);
+  expect(ring.current.edge_id).toBe("sg");
+  expect(ring.moveOn(61).edge_id).toBe("fra");
+});
+
+test("when all failed lately, the one that failed first is tried again and the ring says so", () => {
+  const ring = three();
+  ring.moveOn(10);
+  ring.moveOn(11);
+  expect(ring.exhausted(11)).toBe(false);
+  ring.moveOn(12);
+  expect(ring.exhausted(12)).toBe(true);
+  expect(ring.current.edge_id).toBe("sg");
+});
+
+test("a newer list keeps the current edge current, listed or not", () => {
+  const ring = three();
+  ring.apply([edge("fra"), edge("sg")]);
+  expect(ring.current.edge_id).toBe("sg");
+  ring.apply([edge("dxb"), edge("bom")]);
+  expect(ring.current.edge_id).toBe("sg");
+  expect(ring.moveOn(1).edge_id).toBe("dxb");
+});
+
+test("an empty list changes nothing", () => {
+  const ring = three();
+  ring.apply([]);
+  expect(ring.edges).toHaveLength(3);
+});

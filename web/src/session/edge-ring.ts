@@ -1,0 +1,58 @@
+/** The edges a page may use, nearest first, and which of them failed lately. */
+import type { EdgeAddress } from "../wire/messages";
+
+/** An edge that failed is passed over for this long while another one is left. */
+const FAILED_S = 30;
+
+export class EdgeRing {
+  #edges: EdgeAddress[];
+  #current: EdgeAddress;
+  readonly #failedAt = new Map<string, number>();
+
+  constructor(edges: readonly EdgeAddress[]) {
+    const [first] = edges;
+    if (first === undefined) throw new Error("a player needs at least one edge");
+    this.#edges = [...edges];
+    this.#current = first;
+  }
+
+  get current(): EdgeAddress {
+    return this.#current;
+  }
+
+  get edges(): readonly EdgeAddress[] {
+    return this.#edges;
+  }
+
+  /** Takes a newer list from an edge. An empty list changes nothing; the current edge stays current. */
+  apply(edges: readonly EdgeAddress[]): void {
+    if (edges.length === 0) return;
+    this.#edges = [...edges];
+    const same = edges.find((edge) => edge.edge_id === this.#current.edge_id);
+    if (same === undefined) this.#edges.unshift(this.#current);
+    else this.#current = same;
+  }
+
+  /** Marks the current edge as failed and moves on: the next that did not fail lately, else the one that failed first. */
+  moveOn(now: number): EdgeAddress {
+    this.#failedAt.set(this.#current.edge_id, now);
+    const from = this.#edges.findIndex((edge) => edge.edge_id === this.#current.edge_id);
+    const others = [...this.#edges.slice(from + 1), ...this.#edges.slice(0, from)];
+    const failedAt = (edge: EdgeAddress) => this.#failedAt.get(edge.edge_id) ?? Number.NEGATIVE_INFINITY;
+    const next =
+      others.find((edge) => now - failedAt(edge) > FAILED_S) ??
+      [...others].sort((left, right) => failedAt(left) - failedAt(right))[0] ??
+      this.#current;
+    this.#current = next;
+    return next;
+  }
+
+  /** Whether every edge failed within the last moments: time to wait before the next round. */
+  exhausted(now: number): boolean {
+    return this.#edges.every((edge) => now - (this.#failedAt.get(edge.edge_id) ?? Number.NEGATIVE_INFINITY) < FAILED_S);
+  }
+
+  markGood(): void {
+    this.#failedAt.delete(this.#current.edge_id);
+  }
+}

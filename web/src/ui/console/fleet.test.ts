@@ -1,0 +1,88 @@
+import { expect, test } from "vitest";
+import type { FleetLink, FleetRoute, Snapshot } from "../../wire/console-feed";
+import { hops, linkPairs, linkTone, routeChanges } from "./fleet";
+
+const link = (from_edge: string, to_edge: string, change: Partial<FleetLink> = {}): FleetLink => ({
+  from_edge,
+  to_edge,
+  rtt_ms: 160,
+  one_way_ms: 80,
+  p95_ms: 170,
+  loss_ratio: 0.001,
+  jitter_ms: 2,
+  utilisation: 0.1,
+  cost_ms: 90,
+  measured_by: "trunk",
+  age_ms: 400,
+  ...change,
+});
+const route = (active_path: readonly string[], reason = "direct 160 ms"): FleetRoute => ({
+  edge_id: "fra",
+  primary: [...active_path].reverse(),
+  backup: ["fra", "iad", "sg"],
+  active_path,
+  phase: "steady",
+  reason,
+  cost_ms: 90,
+  delay_ms: 80,
+});
+const snapshot = (links: readonly FleetLink[], routes: readonly FleetRoute[] = []): Snapshot => ({
+  leader_epoch: 1,
+  version: 1,
+  unix_ms: 0,
+  edges: [],
+  links,
+  streams: [{ room: "demo", incarnation: 1, source_edge: "sg", codecs: [], viewers: 0, routes }],
+  demo: null,
+});
+
+test("two directions make one pair that shows the worse of both", () => {
+  const [pair, ...rest] = linkPairs(
+    snapshot([link("sg", "fra"), link("fra", "sg", { loss_ratio: 0.03, rtt_ms: 164 })]),
+  );
+  expect(rest).toEqual([]);
+  expect(pair).toMatchObject({ a: "sg", b: "fra", rttMs: 164, lossRatio: 0.03, tone: "warn" });
+  expect(pair?.there?.loss_ratio).toBe(0.001);
+});
+
+test("a direction without a measurement does not hide the other", () => {
+  const [pair] = linkPairs(snapshot([link("sg", "fra", { rtt_ms: null, loss_ratio: null }), link("fra", "sg")]));
+  expect(pair).toMatchObject({ rttMs: 160, tone: "good" });
+});
+
+test.each([
+  [160, 0.001, 400, "good"],
+  [160, 0.02, 400, "warn"],
+  [300, 0, 400, "warn"],
+  [160, 0.08, 400, "bad"],
+  [560, 0, 400, "bad"],
+  [160, 0, 9_000, "bad"],
+  [null, null, null, "unknown"],
+] as const)("RTT %s ms, loss %s, age %s ms is %s", (rttMs, lossRatio, ageMs, tone) => {
+  expect(linkTone(rttMs, lossRatio, ageMs)).toBe(tone);
+});
+
+test("a path's hops run with the packets", () => {
+  expect(hops(["sg", "iad", "fra"])).toEqual([
+    ["sg", "iad"],
+    ["iad", "fra"],
+  ]);
+  expect(hops(["sg"])).toEqual([]);
+});
+
+test("a moved route is a change with its reason; a new one and an unchanged one are none", () => {
+  const direct = snapshot([], [route(["sg", "fra"])]);
+  const moved = snapshot([], [route(["sg", "iad", "fra"], "direct sg–fra +400 ms: via iad 320 ms")]);
+  expect(routeChanges(null, direct)).toEqual([]);
+  expect(routeChanges(snapshot([]), direct)).toEqual([]);
+  expect(routeChanges(direct, direct)).toEqual([]);
+  expect(routeChanges(direct, moved)).toEqual([
+    {
+      room: "demo",
+      edge: "fra",
+      from: ["sg", "fra"],
+      to: ["sg", "iad", "fra"],
+      reason: "direct sg–fra +400 ms: via iad 320 ms",
+    },
+  ]);
+});

@@ -1,0 +1,160 @@
+/** The snapshot seen as the console shows it: pairs of links, their tone, and what changed since the last one. Pure. */
+import type { DemoLink, FleetLink, FleetRoute, FleetStream, Snapshot } from "../../wire/console-feed";
+
+export type Tone = "good" | "warn" | "bad" | "unknown";
+
+/** Both directions between two edges. */
+export interface LinkPair {
+  readonly key: string;
+  readonly a: string;
+  readonly b: string;
+  readonly there: FleetLink | null;
+  readonly back: FleetLink | null;
+  readonly rttMs: number | null;
+  readonly p95Ms: number | null;
+  readonly lossRatio: number | null;
+  readonly jitterMs: number | null;
+  readonly utilisation: number | null;
+  readonly costMs: number | null;
+  readonly measuredBy: string;
+  readonly tone: Tone;
+  readonly demo: DemoLink | null;
+}
+
+export interface RouteChange {
+  readonly room: string;
+  readonly edge: string;
+  readonly from: readonly string[];
+  readonly to: readonly string[];
+  readonly reason: string;
+}
+
+/** The edges' own alarm level: a report leaves at once above 2 % loss. */
+const LOSS_WARN = 0.02;
+const LOSS_BAD = 0.05;
+/** Where conversation across the link becomes noticeably slow, and where it stops being one. */
+const RTT_WARN_MS = 280;
+const RTT_BAD_MS = 450;
+/** Reports come each second; three missed ones make an edge suspect. */
+const STALE_MS = 6_000;
+
+export function pairKey(a: string, b: string): string {
+  return a < b ? `${a}|${b}` : `${b}|${a}`;
+}
+
+export function linkPairs(snapshot: Snapshot): readonly LinkPair[] {
+  const directions = new Map<string, FleetLink>();
+  const pairs = new Map<string, { a: string; b: string }>();
+  for (const link of snapshot.links) {
+    directions.set(`${link.from_edge}>${link.to_edge}`, link);
+    const key = pairKey(link.from_edge, link.to_edge);
+    if (!pairs.has(key)) pairs.set(key, { a: link.from_edge, b: link.to_edge });
+  }
+  const demo = new Map((snapshot.demo?.links ?? []).map((link) => [pairKey(link.a, link.b), link]));
+  for (const link of snapshot.demo?.links ?? []) {
+    const key = pairKey(link.a, link.b);
+    if (!pairs.has(key)) pairs.set(key, { a: link.a, b: link.b });
+  }
+  return [...pairs].map(([key, { a, b }]) => {
+    const there = directions.get(`${a}>${b}`) ?? null;
+    const back = directions.get(`${b}>${a}`) ?? null;
+    return makePair(key, a, b, there, back, demo.get(key) ?? null);
+  });
+}
+
+function makePair(
+  key: string,
+  a: string,
+  b: string,
+  there: FleetLink | null,
+  back: FleetLink | null,
+  demo: DemoLink | null,
+): LinkPair {
+  const worst = (field: (link: FleetLink) => number | null): number | null => {
+    const values = [there, back]
+      .flatMap((link) => (link === null ? [] : [field(link)]))
+      .filter((value) => value !== null);
+    return values.length === 0 ? null : Math.max(...values);
+  };
+  const pair = {
+    key,
+    a,
+    b,
+    there,
+    back,
+    rttMs: worst((link) => link.rtt_ms),
+    p95Ms: worst((link) => link.p95_ms),
+    lossRatio: worst((link) => link.loss_ratio),
+    jitterMs: worst((link) => link.jitter_ms),
+    utilisation: worst((link) => link.utilisation),
+    costMs: worst((link) => link.cost_ms),
+    measuredBy: there?.measured_by ?? back?.measured_by ?? "",
+    demo,
+  };
+  return {
+    ...pair,
+    tone: linkTone(
+      pair.rttMs,
+      pair.lossRatio,
+      worst((link) => link.age_ms),
+    ),
+  };
+}
+
+export function linkTone(rttMs: number | null, lossRatio: number | null, ageMs: number | null): Tone {
+  if (rttMs === null && lossRatio === null) return "unknown";
+  if (ageMs !== null && ageMs > STALE_MS) return "bad";
+  if ((lossRatio ?? 0) >= LOSS_BAD || (rttMs ?? 0) >= RTT_BAD_MS) return "bad";
+  if ((lossRatio ?? 0) >= LOSS_WARN || (rttMs ?? 0) >= RTT_WARN_MS) return "warn";
+  return "good";
+}
+
+/** Hops of a path as pairs of edges, in the direction of the packets. */
+export function hops(path: readonly string[]): readonly (readonly [string, string])[] {
+  return path.slice(1).map((edge, index) => [path[index] ?? edge, edge] as const);
+}
+
+/** The way packets take now; a route not yet active is shown as planned. */
+export function pathOf(route: FleetRoute): readonly string[] {
+  return route.active_path.length > 1 ? route.active_path : [...route.primary].reverse();
+}
+
+/** Routes whose active path differs from the last snapshot's. A route that appears or ends is not a change. */
+export function routeChanges(before: Snapshot | null, after: Snapshot): readonly RouteChange[] {
+  if (before === null) return [];
+  const known = new Map(
+    before.streams.flatMap((stream) => stream.routes.map((route) => [routeKey(stream, route), route])),
+  );
+  return after.streams.flatMap((stream) =>
+    stream.routes.flatMap((route) => {
+      const old = known.get(routeKey(stream, route));
+      if (old === undefined) return [];
+      const from = pathOf(old);
+      const to = pathOf(route);
+      if (from.length < 2 || to.length < 2 || from.join() === to.join()) return [];
+      return [{ room: stream.room, edge: route.edge_id, from, to, reason: route.reason }];
+    }),
+  );
+}
+
+function routeKey(stream: FleetStream, route: FleetRoute): string {
+  return `${stream.room}/${route.edge_id}`;
+}
+
+/** The route's phase in words a host understands; an unknown one is shown as it is. */
+export function phaseText(phase: string): string {
+  switch (phase) {
+    case "":
+    case "steady":
+    case "primary":
+    case "idle":
+      return "steady";
+    case "armed":
+      return "backup armed";
+    case "committed":
+    case "backup":
+      return "on the backup";
+    default:
+      return phase;
+  }
+}

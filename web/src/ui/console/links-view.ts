@@ -1,0 +1,117 @@
+/** The table of links: what is measured now, and the last minute of it. */
+import { h, setText, svg } from "../shared/dom";
+import { formatMs, formatRatio, UNKNOWN } from "../shared/format";
+import type { LinkPair } from "./fleet";
+
+/** One snapshot a second. */
+const HISTORY = 60;
+const SPARK_WIDTH = 120;
+const SPARK_HEIGHT = 22;
+
+interface Row {
+  readonly element: HTMLTableRowElement;
+  readonly name: HTMLElement;
+  readonly numbers: readonly HTMLElement[];
+  readonly line: SVGPathElement;
+  readonly losses: SVGPathElement;
+  readonly history: { rttMs: number; lossRatio: number }[];
+}
+
+export class LinksView {
+  readonly #body: HTMLTableSectionElement;
+  readonly #onSelect: (key: string) => void;
+  readonly #rows = new Map<string, Row>();
+
+  constructor(body: HTMLTableSectionElement, onSelect: (key: string) => void) {
+    this.#body = body;
+    this.#onSelect = onSelect;
+  }
+
+  show(pairs: readonly LinkPair[], selected: string | null): void {
+    const keys = new Set(pairs.map((pair) => pair.key));
+    for (const [key, row] of this.#rows) {
+      if (keys.has(key)) continue;
+      row.element.remove();
+      this.#rows.delete(key);
+    }
+    for (const pair of pairs) {
+      const row = this.#rows.get(pair.key) ?? this.#addRow(pair);
+      row.element.dataset["tone"] = pair.tone;
+      row.element.dataset["selected"] = String(pair.key === selected);
+      cells(pair).forEach((text, index) => {
+        const cell = row.numbers[index];
+        if (cell !== undefined) setText(cell, text);
+      });
+      if (pair.rttMs !== null) row.history.push({ rttMs: pair.rttMs, lossRatio: pair.lossRatio ?? 0 });
+      if (row.history.length > HISTORY) row.history.shift();
+      drawHistory(row);
+    }
+  }
+
+  #addRow(pair: LinkPair): Row {
+    const name = h(
+      "button",
+      { class: "link-name", type: "button" },
+      h("span", { class: "dot" }),
+      `${pair.a} – ${pair.b}`,
+    );
+    name.addEventListener("click", () => this.#onSelect(pair.key));
+    const numbers = Array.from({ length: 7 }, () => h("td", { class: "num" }));
+    const by = h("td", { class: "quiet" });
+    const line = svg("path", { class: "history-line" });
+    const losses = svg("path", { class: "history-loss" });
+    const history = svg(
+      "svg",
+      {
+        class: "history",
+        viewBox: `0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`,
+        width: String(SPARK_WIDTH),
+        "aria-hidden": "true",
+      },
+      losses,
+      line,
+    );
+    const element = h(
+      "tr",
+      { "data-key": pair.key },
+      h("th", { scope: "row" }, name),
+      ...numbers,
+      h("td", {}, history),
+      by,
+    );
+    this.#body.append(element);
+    const row: Row = { element, name, numbers: [...numbers, by], line, losses, history: [] };
+    this.#rows.set(pair.key, row);
+    return row;
+  }
+}
+
+function cells(pair: LinkPair): readonly string[] {
+  return [
+    formatMs(pair.rttMs),
+    formatMs(pair.p95Ms),
+    formatRatio(pair.there?.loss_ratio ?? null),
+    formatRatio(pair.back?.loss_ratio ?? null),
+    formatMs(pair.jitterMs),
+    formatRatio(pair.utilisation),
+    formatMs(pair.costMs),
+    pair.measuredBy === "" ? UNKNOWN : pair.measuredBy === "trunk" ? "trunk" : "probes",
+  ];
+}
+
+/** Round trip as a line from zero, loss as bars beneath it that fill at 10 %. */
+function drawHistory(row: Row): void {
+  const top = Math.max(...row.history.map((sample) => sample.rttMs), 1) * 1.2;
+  const step = SPARK_WIDTH / (HISTORY - 1);
+  const firstX = SPARK_WIDTH - (row.history.length - 1) * step;
+  const line: string[] = [];
+  const bars: string[] = [];
+  row.history.forEach(({ rttMs, lossRatio }, index) => {
+    const x = (firstX + index * step).toFixed(1);
+    line.push(`${index === 0 ? "M" : "L"}${x} ${(SPARK_HEIGHT - (rttMs / top) * SPARK_HEIGHT).toFixed(1)}`);
+    const heightPx = Math.min(1, lossRatio / 0.1) * SPARK_HEIGHT;
+    if (heightPx > 0.3) bars.push(`M${x} ${SPARK_HEIGHT}v${(-heightPx).toFixed(1)}`);
+  });
+  row.line.setAttribute("d", line.length > 1 ? line.join("") : "");
+  row.losses.setAttribute("d", bars.join(""));
+}

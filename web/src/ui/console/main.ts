@@ -1,0 +1,100 @@
+/** The operator's console: wires the snapshot feed to the map, the routes and the table of links. */
+import "./console.css";
+import { type FeedState, type FleetStream, followSnapshots, type Snapshot } from "../../wire/console-feed";
+import { byId, h, setText } from "../shared/dom";
+import { formatCount } from "../shared/format";
+import { placeIcons } from "../shared/icons";
+import { linkPairs, routeChanges } from "./fleet";
+import { LinkPanel } from "./link-panel";
+import { LinksView } from "./links-view";
+import { MapView } from "./map-view";
+import { RoutesView } from "./routes-view";
+
+placeIcons();
+const streams = byId("stream", HTMLSelectElement);
+const routes = new RoutesView(byId("routes", HTMLOListElement), byId("log", HTMLOListElement));
+const map = new MapView(byId("map", SVGSVGElement), select);
+const links = new LinksView(byId("links", HTMLTableSectionElement), select);
+const panel = new LinkPanel(() => select(null));
+let snapshot: Snapshot | null = null;
+let room: string | null = null;
+let selected: string | null = null;
+
+streams.addEventListener("change", () => {
+  room = streams.value;
+  show();
+});
+followSnapshots({
+  onSnapshot: (next) => {
+    routes.log(routeChanges(snapshot, next), new Date());
+    snapshot = next;
+    show();
+  },
+  onState: showFeed,
+});
+
+function select(key: string | null): void {
+  selected = key === selected ? null : key;
+  show();
+}
+
+function show(): void {
+  if (snapshot === null) return;
+  const stream = chosenStream(snapshot);
+  const pairs = linkPairs(snapshot);
+  showStreams(snapshot, stream);
+  showTotals(snapshot);
+  map.show(snapshot, stream, selected);
+  routes.show(stream);
+  links.show(pairs, selected);
+  panel.show(pairs.find((pair) => pair.key === selected) ?? null);
+}
+
+/** The stream chosen by hand while it lasts, else the one with the most viewers. */
+function chosenStream({ streams: all }: Snapshot): FleetStream | null {
+  const chosen = all.find((stream) => stream.room === room);
+  return chosen ?? [...all].sort((left, right) => right.viewers - left.viewers)[0] ?? null;
+}
+
+function showStreams({ streams: all }: Snapshot, chosen: FleetStream | null): void {
+  const key = all.map((stream) => `${stream.room}@${stream.source_edge}`).join();
+  streams.disabled = all.length < 2;
+  if (streams.dataset["key"] !== key) {
+    streams.dataset["key"] = key;
+    streams.replaceChildren(
+      ...(all.length === 0
+        ? [new Option("no stream", "")]
+        : all.map((stream) => new Option(`${stream.room}, from ${stream.source_edge}`, stream.room))),
+    );
+  }
+  if (chosen !== null) streams.value = chosen.room;
+}
+
+function showTotals({ edges, streams: all }: Snapshot): void {
+  const up = edges.filter((edge) => edge.status === "up").length;
+  const viewers = edges.reduce((sum, edge) => sum + edge.viewers, 0);
+  const totals: readonly (readonly [string, string])[] = [
+    [
+      up === edges.length ? formatCount(up) : `${up} of ${edges.length}`,
+      up === 1 && edges.length === 1 ? "edge up" : "edges up",
+    ],
+    [formatCount(all.length), all.length === 1 ? "stream" : "streams"],
+    [formatCount(viewers), viewers === 1 ? "viewer" : "viewers"],
+  ];
+  const list = byId("totals", HTMLDListElement);
+  if (list.children.length === 0) list.append(...totals.map(() => h("div", {}, h("dd"), h("dt"))));
+  totals.forEach(([value, name], index) => {
+    const [dd, dt] = list.children[index]?.children ?? [];
+    if (dd !== undefined) setText(dd, value);
+    if (dt !== undefined) setText(dt, name);
+  });
+}
+
+function showFeed(state: FeedState): void {
+  byId("feed-dot", HTMLElement).dataset["tone"] = state === "open" ? "good" : "bad";
+  const version = snapshot === null ? "" : `, routes ${snapshot.leader_epoch}.${snapshot.version}`;
+  setText(
+    byId("feed-text", HTMLElement),
+    state === "open" ? `Live${version}` : "Control does not answer. Streams go on without it.",
+  );
+}

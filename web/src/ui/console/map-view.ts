@@ -1,0 +1,238 @@
+/** Edges, links and routes on a world map. Great circles, because packets in cables do not follow latitudes either. */
+import { type GeoPath, type GeoProjection, geoDistance, geoInterpolate, geoNaturalEarth1, geoPath } from "d3-geo";
+import type { MultiPolygon } from "geojson";
+import { feature } from "topojson-client";
+import type { GeometryCollection, Topology } from "topojson-specification";
+import landTopology from "world-atlas/land-110m.json";
+import type { FleetEdge, FleetStream, Snapshot } from "../../wire/console-feed";
+import { svg } from "../shared/dom";
+import { formatMs, formatRatio } from "../shared/format";
+import { hops, type LinkPair, linkPairs, pairKey, pathOf } from "./fleet";
+
+type Point = readonly [longitude: number, latitude: number];
+
+const topology = landTopology as unknown as Topology<{ land: GeometryCollection }>;
+const LAND = feature(topology, topology.objects.land);
+/** Room for labels at the rim, px. */
+const PADDING = 56;
+/** A fleet inside one city still shows the continent around it, degrees. */
+const SPAN_MIN = 34;
+
+export class MapView {
+  readonly #svg: SVGSVGElement;
+  readonly #ground = svg("g", { "aria-hidden": "true" });
+  readonly #links = svg("g");
+  readonly #routes = svg("g", { class: "map-routes", "aria-hidden": "true" });
+  readonly #labels = svg("g");
+  readonly #edges = svg("g");
+  readonly #onSelect: (key: string) => void;
+  #projection: GeoProjection = geoNaturalEarth1();
+  #path: GeoPath = geoPath(this.#projection);
+  #fitted = "";
+  #routesShown = "";
+  #snapshot: Snapshot | null = null;
+  #stream: FleetStream | null = null;
+  #selected: string | null = null;
+
+  constructor(root: SVGSVGElement, onSelect: (key: string) => void) {
+    this.#svg = root;
+    this.#onSelect = onSelect;
+    root.append(this.#ground, this.#links, this.#routes, this.#labels, this.#edges);
+    new ResizeObserver(() => {
+      if (this.#snapshot !== null) this.show(this.#snapshot, this.#stream, this.#selected);
+    }).observe(root);
+  }
+
+  show(snapshot: Snapshot, stream: FleetStream | null, selected: string | null): void {
+    this.#snapshot = snapshot;
+    this.#stream = stream;
+    this.#selected = selected;
+    this.#fit(snapshot.edges);
+    const places = new Map(snapshot.edges.map((edge) => [edge.edge_id, [edge.longitude, edge.latitude] as Point]));
+    const pairs = linkPairs(snapshot);
+    this.#drawLinks(pairs, places);
+    this.#drawRoutes(stream, places);
+    this.#drawEdges(snapshot.edges, stream);
+  }
+
+  #fit(edges: readonly FleetEdge[]): void {
+    const { width, height } = this.#svg.getBoundingClientRect();
+    if (width === 0 || height === 0) return;
+    const key = [width, height, ...edges.flatMap((edge) => [edge.longitude, edge.latitude])].join();
+    if (key === this.#fitted) return;
+    this.#fitted = key;
+    this.#routesShown = "";
+    this.#svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    this.#projection = geoNaturalEarth1().rotate([-middleLongitude(edges.map((edge) => edge.longitude)), 0]);
+    const pad = Math.min(PADDING, width / 6);
+    this.#projection.fitExtent(
+      [
+        [pad, pad],
+        [width - pad, height - pad],
+      ],
+      frame(edges),
+    );
+    this.#path = geoPath(this.#projection);
+    this.#ground.replaceChildren(
+      svg("path", { class: "map-sphere", d: this.#path({ type: "Sphere" }) ?? "" }),
+      svg("path", { class: "map-land", d: this.#path(LAND) ?? "" }),
+    );
+  }
+
+  #drawLinks(pairs: readonly LinkPair[], places: ReadonlyMap<string, Point>): void {
+    const focus = document.activeElement?.getAttribute("data-key");
+    this.#links.replaceChildren();
+    this.#labels.replaceChildren();
+    for (const pair of pairs) {
+      const a = places.get(pair.a);
+      const b = places.get(pair.b);
+      if (a === undefined || b === undefined) continue;
+      const d = this.#arc(a, b);
+      const selected = pair.key === this.#selected;
+      this.#links.append(
+        svg("path", { class: "map-link", d, "data-tone": pair.tone, "data-selected": String(selected) }),
+      );
+      const hit = svg("path", {
+        class: "map-hit",
+        d,
+        tabindex: "0",
+        role: "button",
+        "data-key": pair.key,
+        "aria-label": `Link ${pair.a} to ${pair.b}: ${formatMs(pair.rttMs)}, ${formatRatio(pair.lossRatio)} lost`,
+      });
+      hit.addEventListener("click", () => this.#onSelect(pair.key));
+      hit.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        this.#onSelect(pair.key);
+      });
+      this.#links.append(hit);
+      if (focus === pair.key) hit.focus({ preventScroll: true });
+      this.#label(pair, a, b);
+    }
+  }
+
+  #label(pair: LinkPair, a: Point, b: Point): void {
+    if (pair.rttMs === null) return;
+    const middle = this.#projection(geoInterpolate([...a], [...b])(0.5));
+    if (middle === null) return;
+    const lossy = (pair.lossRatio ?? 0) >= 0.001;
+    const text = lossy ? `${formatMs(pair.rttMs)}  ${formatRatio(pair.lossRatio)}` : formatMs(pair.rttMs);
+    const widthPx = text.length * 6.7 + 16;
+    const label = svg("g", {
+      class: "map-label",
+      "data-tone": pair.tone,
+      transform: `translate(${middle[0]} ${middle[1]})`,
+    });
+    const words = svg("text", { "text-anchor": "middle", y: "4" });
+    words.textContent = text;
+    label.append(
+      svg("rect", { x: String(-widthPx / 2), y: "-11", width: String(widthPx), height: "22", rx: "11" }),
+      words,
+    );
+    this.#labels.append(label);
+  }
+
+  /** Drawn anew only when a route changes, so that the flow along it does not start over each second. */
+  #drawRoutes(stream: FleetStream | null, places: ReadonlyMap<string, Point>): void {
+    const active = new Map<string, readonly [string, string]>();
+    const backup = new Map<string, readonly [string, string]>();
+    for (const route of stream?.routes ?? []) {
+      for (const hop of hops(pathOf(route))) active.set(hop.join(">"), hop);
+      for (const hop of hops([...route.backup].reverse())) backup.set(pairKey(...hop), hop);
+    }
+    for (const hop of active.values()) backup.delete(pairKey(...hop));
+    const key = JSON.stringify([[...active.keys()], [...backup.keys()], stream?.room]);
+    if (key === this.#routesShown) return;
+    this.#routesShown = key;
+    const draw = (kind: string, [from, to]: readonly [string, string]) => {
+      const start = places.get(from);
+      const end = places.get(to);
+      if (start === undefined || end === undefined) return [];
+      return [svg("path", { class: `map-${kind}`, d: this.#arc(start, end), "data-hop": `${from}>${to}` })];
+    };
+    this.#routes.replaceChildren(
+      ...[...backup.values()].flatMap((hop) => draw("backup", hop)),
+      ...[...active.values()].flatMap((hop) => [...draw("route", hop), ...draw("flow", hop)]),
+    );
+  }
+
+  #drawEdges(edges: readonly FleetEdge[], stream: FleetStream | null): void {
+    this.#edges.replaceChildren(
+      ...edges.flatMap((edge) => {
+        const at = this.#projection([edge.longitude, edge.latitude]);
+        if (at === null) return [];
+        const source = stream?.source_edge === edge.edge_id;
+        const group = svg("g", {
+          class: "map-edge",
+          "data-edge": edge.edge_id,
+          "data-status": edge.status,
+          "data-source": String(source),
+          transform: `translate(${at[0]} ${at[1]})`,
+        });
+        if (source) group.append(svg("circle", { class: "map-ring", r: "15" }));
+        const name = svg("text", { class: "map-name", y: "-17", "text-anchor": "middle" });
+        name.textContent = edge.edge_id;
+        const detail = svg("text", { class: "map-detail", y: "27", "text-anchor": "middle" });
+        detail.textContent = edgeDetail(edge, source);
+        group.append(svg("circle", { class: "map-dot", r: "7.5" }), name, detail);
+        return [group];
+      }),
+    );
+  }
+
+  #arc(from: Point, to: Point): string {
+    return this.#path({ type: "LineString", coordinates: [[...from], [...to]] }) ?? "";
+  }
+}
+
+function edgeDetail(edge: FleetEdge, source: boolean): string {
+  if (edge.status === "down") return "down";
+  if (edge.status === "suspect") return "not heard from";
+  const viewers = edge.viewers === 1 ? "1 viewer" : `${edge.viewers} viewers`;
+  return source ? `host, ${viewers}` : viewers;
+}
+
+/** The middle of the smallest arc of longitudes that holds all edges: a Pacific fleet is not torn apart. */
+export function middleLongitude(longitudes: readonly number[]): number {
+  const sorted = [...new Set(longitudes)].sort((left, right) => left - right);
+  const [first] = sorted;
+  if (first === undefined) return 0;
+  let gap = -1;
+  let start = first;
+  let span = 0;
+  sorted.forEach((longitude, index) => {
+    const next = sorted[index + 1] ?? first + 360;
+    if (next - longitude <= gap) return;
+    gap = next - longitude;
+    start = sorted[index + 1] ?? first;
+    span = 360 - gap;
+  });
+  const middle = start + span / 2;
+  return middle > 180 ? middle - 360 : middle;
+}
+
+/** What the map must show: the edges, the great circles between them, and some of the world around. */
+function frame(edges: readonly FleetEdge[]): MultiPolygonLike {
+  const points: Point[] = edges.map((edge) => [edge.longitude, edge.latitude]);
+  if (points.length === 0) return { type: "Sphere" };
+  for (const a of edges) {
+    for (const b of edges) {
+      if (geoDistance([a.longitude, a.latitude], [b.longitude, b.latitude]) < 0.01) continue;
+      const along = geoInterpolate([a.longitude, a.latitude], [b.longitude, b.latitude]);
+      points.push(along(0.25), along(0.5), along(0.75));
+    }
+  }
+  const latitudes = points.map((point) => point[1]);
+  const middle = (Math.max(...latitudes) + Math.min(...latitudes)) / 2;
+  const longitude = middleLongitude(points.map((point) => point[0]));
+  const corners: Point[] = [
+    [longitude, Math.min(84, middle + SPAN_MIN / 2)],
+    [longitude, Math.max(-60, middle - SPAN_MIN / 2)],
+    [longitude - SPAN_MIN, middle],
+    [longitude + SPAN_MIN, middle],
+  ];
+  return { type: "MultiPoint", coordinates: [...points, ...corners].map((point) => [...point]) };
+}
+
+type MultiPolygonLike = MultiPolygon | { type: "Sphere" } | { type: "MultiPoint"; coordinates: number[][] };

@@ -1,0 +1,128 @@
+/** The watch page: wires the player library to the elements of watch.html. */
+import "./watch.css";
+import { never } from "../../session/emitter";
+import { guestName, rememberGuestName } from "../../session/guest";
+import { createPlayer, type Player, type PlayerState } from "../../session/player";
+import { ChatList } from "../shared/chat-list";
+import { byId, setText } from "../shared/dom";
+import { formatCount } from "../shared/format";
+import { placeIcons } from "../shared/icons";
+import { roomFromPath } from "../shared/room-path";
+import { Composer } from "./composer";
+import { Controls } from "./controls";
+import { Flight } from "./flight";
+import { Status } from "./status";
+
+placeIcons();
+const room = roomFromPath(location.pathname);
+const video = byId("video", HTMLVideoElement);
+const flight = new Flight(byId("flight", HTMLElement));
+const chat = new ChatList(byId("chat", HTMLElement), "No comments yet. Yours could be the first.");
+const status = new Status();
+const controls = new Controls(video, flight);
+let player = start();
+const composer = new Composer({
+  onSay: (text, color) => void player.say(text, color),
+  onRename: (name) => {
+    rememberGuestName(name);
+    player.rename(name);
+  },
+});
+composer.showName(guestName());
+controls.onWrite = () => composer.focus();
+
+setText(byId("room-name", HTMLElement), room);
+document.title = `${room} · Tradewind`;
+byId("token-form", HTMLFormElement).addEventListener("submit", (event) => {
+  event.preventDefault();
+  const token = byId("token", HTMLInputElement).value.trim();
+  if (token === "") return;
+  player.close();
+  player = start(token);
+});
+video.addEventListener("resize", () => {
+  document.body.dataset["portrait"] = String(video.videoHeight > video.videoWidth);
+});
+// `pagehide` also fires when a phone puts the page away for good; the session then ends at once, not after 30 s.
+addEventListener("pagehide", () => player.close());
+addEventListener("pageshow", (event) => {
+  if (event.persisted) player = start();
+});
+
+function start(token?: string): Player {
+  const made = createPlayer({ element: video, room, token, name: guestName() });
+  made.on("state", (state) => {
+    document.body.dataset["state"] = state.name;
+    document.body.dataset["edge"] = "edge" in state ? state.edge.edge_id : "";
+    status.handleState(state);
+    showVeil(state);
+    if (state.name === "moving") chat.mark(`Moving to ${state.edge.edge_id}`);
+  });
+  made.on("stats", (stats) => {
+    document.body.dataset["framesDecoded"] = String(stats.framesDecoded);
+    status.handleStats(stats);
+  });
+  made.on("edges", (edges) => status.showEdges(edges.slice(1).map((edge) => edge.edge_id)));
+  made.on("live", ({ live }) => showLive(live));
+  made.on("presence", ({ count }) => showPresence(count));
+  made.on("room", ({ name }) => composer.showName(name));
+  made.on("blocked", () => controls.showBlocked());
+  made.on("danmaku", ({ entry, own, history }) => {
+    chat.add({ ...entry, own });
+    if (!history) flight.fly({ text: entry.text, color: entry.color, own });
+  });
+  made.on("rejected", ({ id, detail }) => {
+    chat.refuse(id);
+    composer.note(detail);
+  });
+  return made;
+}
+
+function showLive(live: boolean): void {
+  document.body.dataset["live"] = String(live);
+  const badge = byId("live-badge", HTMLElement);
+  badge.dataset["live"] = String(live);
+  setText(badge, live ? "LIVE" : "OFF AIR");
+}
+
+function showPresence(count: number): void {
+  const element = byId("presence", HTMLElement);
+  element.hidden = false;
+  setText(element, `${formatCount(count)} here`);
+}
+
+/** Covers the stage while there is no picture; once there was one, the last frame stays visible beneath. */
+function showVeil(state: PlayerState): void {
+  const veil = byId("veil", HTMLElement);
+  const title = byId("veil-title", HTMLElement);
+  const text = byId("veil-text", HTMLElement);
+  const say = (heading: string, detail: string) => {
+    veil.hidden = false;
+    setText(title, heading);
+    setText(text, detail);
+  };
+  veil.dataset["over"] = String(video.videoWidth > 0);
+  byId("token-form", HTMLFormElement).hidden = !(state.name === "refused" && state.reason.includes("token"));
+  switch (state.name) {
+    case "joining":
+      say("Joining the room", "");
+      return;
+    case "connecting":
+      say("Bringing the picture over", `through ${state.edge.edge_id}`);
+      return;
+    case "waiting":
+      say("Waiting for the host", "The picture starts by itself. You can already talk to the room.");
+      return;
+    case "playing":
+    case "moving":
+      veil.hidden = video.videoWidth > 0 || state.name === "playing";
+      return;
+    case "refused":
+      say("The room did not let you in", state.detail);
+      return;
+    case "closed":
+      return;
+    default:
+      never(state);
+  }
+}

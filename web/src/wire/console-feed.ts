@@ -1,0 +1,133 @@
+/** The console's view of the fleet: one snapshot a second over server-sent events, and the demo's link control. */
+import { ProblemError, readProblem } from "./problem";
+
+export type EdgeStatus = "up" | "suspect" | "down";
+
+export interface FleetEdge {
+  readonly edge_id: string;
+  readonly region: string;
+  readonly latitude: number;
+  readonly longitude: number;
+  readonly status: EdgeStatus;
+  readonly http_url: string;
+  readonly hosts: number;
+  readonly viewers: number;
+  readonly cpu_ratio: number;
+}
+
+/** One direction between two edges. Numbers are null until something has measured them. */
+export interface FleetLink {
+  readonly from_edge: string;
+  readonly to_edge: string;
+  readonly rtt_ms: number | null;
+  readonly one_way_ms: number | null;
+  readonly p95_ms: number | null;
+  readonly loss_ratio: number | null;
+  readonly jitter_ms: number | null;
+  readonly utilisation: number | null;
+  readonly cost_ms: number | null;
+  readonly measured_by: string;
+  readonly age_ms: number | null;
+}
+
+export interface FleetRoute {
+  /** The edge this route brings the stream to. */
+  readonly edge_id: string;
+  /** From the edge to the source. */
+  readonly primary: readonly string[];
+  readonly backup: readonly string[];
+  /** From the source to the edge: what the packets really cross now. */
+  readonly active_path: readonly string[];
+  readonly phase: string;
+  readonly reason: string;
+  readonly cost_ms: number | null;
+  readonly delay_ms: number | null;
+}
+
+export interface FleetStream {
+  readonly room: string;
+  readonly incarnation: number;
+  readonly source_edge: string;
+  readonly codecs: readonly string[];
+  readonly viewers: number;
+  readonly routes: readonly FleetRoute[];
+}
+
+export interface DemoLink {
+  readonly a: string;
+  readonly b: string;
+  readonly loss_ratio: number;
+  readonly delay_ms: number;
+  readonly blackout: boolean;
+}
+
+export interface Snapshot {
+  readonly leader_epoch: number;
+  readonly version: number;
+  readonly unix_ms: number;
+  readonly edges: readonly FleetEdge[];
+  readonly links: readonly FleetLink[];
+  readonly streams: readonly FleetStream[];
+  readonly demo: { readonly links: readonly DemoLink[] } | null;
+}
+
+export interface DemoLinkChange {
+  readonly a: string;
+  readonly b: string;
+  readonly loss_ratio: number;
+  readonly burst_packets?: number;
+  readonly delay_ms: number;
+  readonly blackout?: boolean;
+}
+
+export type FeedState = "open" | "lost";
+
+/** Follows the snapshots until the returned function is called. The browser reconnects the stream by itself. */
+export function followSnapshots(handlers: {
+  readonly onSnapshot: (snapshot: Snapshot) => void;
+  readonly onState: (state: FeedState) => void;
+}): () => void {
+  const source = new EventSource("/v1/console/events");
+  const receive = (event: MessageEvent<string>) => {
+    const snapshot = parseSnapshot(event.data);
+    if (snapshot === null) return;
+    handlers.onState("open");
+    handlers.onSnapshot(snapshot);
+  };
+  source.onmessage = receive;
+  source.addEventListener("snapshot", receive);
+  source.onerror = () => handlers.onState("lost");
+  return () => source.close();
+}
+
+/** Null when the text is no snapshot; lists that an older control leaves out are empty. */
+export function parseSnapshot(text: string): Snapshot | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  if (typeof value !== "object" || value === null) return null;
+  const raw = value as Partial<Snapshot>;
+  if (!Array.isArray(raw.edges)) return null;
+  return {
+    leader_epoch: raw.leader_epoch ?? 0,
+    version: raw.version ?? 0,
+    unix_ms: raw.unix_ms ?? 0,
+    edges: raw.edges,
+    links: raw.links ?? [],
+    streams: raw.streams ?? [],
+    demo: raw.demo ?? null,
+  };
+}
+
+/** Makes an emulated link bad, or good again with zero loss and delay. Exists only while a demo runs. */
+export async function changeDemoLink(change: DemoLinkChange): Promise<void> {
+  const response = await fetch("/v1/demo/links", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(change),
+  });
+  if (!response.ok) throw new ProblemError(await readProblem(response));
+}

@@ -1,0 +1,69 @@
+/**
+ * The HTTP half of WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep): POST an offer, keep the resource that `Location`
+ * names, DELETE it on leaving. Both protocols share this exchange; the SDP inside differs.
+ */
+import { ProblemError, readProblem } from "./problem";
+
+export interface OfferRequest {
+  readonly url: string;
+  readonly sdp: string;
+  readonly token?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface OfferAnswer {
+  readonly sdp: string;
+  /** Absolute URL of the session; DELETE ends it. */
+  readonly resource: string;
+}
+
+/** Path of a room's publish endpoint on an edge. */
+export const whipUrl = (edgeUrl: string, room: string): string => endpoint(edgeUrl, "whip", room);
+
+/** Path of a room's view endpoint on an edge. */
+export const whepUrl = (edgeUrl: string, room: string): string => endpoint(edgeUrl, "whep", room);
+
+/** Throws ProblemError for a refusal, TypeError when the edge cannot be reached, AbortError when `signal` fires. */
+export async function postOffer(request: OfferRequest): Promise<OfferAnswer> {
+  const response = await fetch(request.url, {
+    method: "POST",
+    headers: { "content-type": "application/sdp", ...bearer(request.token) },
+    body: request.sdp,
+    signal: request.signal ?? null,
+    cache: "no-store",
+  });
+  if (response.status !== 201) throw new ProblemError(await readProblem(response));
+  return { sdp: await response.text(), resource: resolveLocation(response) };
+}
+
+/** Ends a session. `keepalive` lets the request outlive the page; an edge that is gone needs no goodbye. */
+export async function deleteResource(resource: string, token?: string): Promise<void> {
+  try {
+    await fetch(resource, { method: "DELETE", headers: bearer(token), keepalive: true });
+  } catch {
+    // The edge notices by itself: 30 s without an ICE check end the session.
+  }
+}
+
+/** RFC 9725 §4.2: `Location` may be relative, and is relative to the URL that answered, not to the page. */
+export function resolveLocation(response: Pick<Response, "headers" | "url">): string {
+  const location = response.headers.get("location");
+  if (location === null) {
+    throw new ProblemError({
+      type: "about:blank",
+      title: "The answer names no session",
+      status: 502,
+      detail: "The edge accepted the offer without a Location header, or does not expose it to this page (CORS).",
+      reason: "no_location",
+    });
+  }
+  return new URL(location, response.url).href;
+}
+
+function endpoint(edgeUrl: string, kind: "whip" | "whep", room: string): string {
+  return new URL(`/${kind}/${encodeURIComponent(room)}`, edgeUrl).href;
+}
+
+function bearer(token: string | undefined): Record<string, string> {
+  return token === undefined ? {} : { authorization: `Bearer ${token}` };
+}
