@@ -23,7 +23,10 @@ const RTCP_HEADER_LEN: usize = 8;
 const ENCRYPTED: u32 = 1 << 31;
 
 /// Session keys of one direction, for RTP or for RTCP.
-#[expect(clippy::large_enum_variant, reason = "GCM is what nearly every session has: its key stays inline")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "GCM is what nearly every session has: its key stays inline"
+)]
 pub(super) enum Cipher {
     /// AES-128-GCM (RFC 7714).
     Gcm { key: LessSafeKey, salt: [u8; 12] },

@@ -11,13 +11,19 @@ const PROFILES: [Profile; 2] = [Profile::AeadAes128Gcm, Profile::Aes128CmSha1_80
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-    digits.chunks(2).map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap()).collect()
+    digits
+        .chunks(2)
+        .map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap())
+        .collect()
 }
 
 fn pair(profile: Profile) -> (SealContext, OpenContext) {
     let key = [0x5A; 16];
     let salt = vec![0xC3; profile.salt_len()];
-    (SealContext::new(profile, &key, &salt).unwrap(), OpenContext::new(profile, &key, &salt).unwrap())
+    (
+        SealContext::new(profile, &key, &salt).unwrap(),
+        OpenContext::new(profile, &key, &salt).unwrap(),
+    )
 }
 
 fn sealed(seal: &SealContext, ssrc: u32, extended_sequence_number: u64, payload: &[u8]) -> Vec<u8> {
@@ -69,7 +75,13 @@ fn counter_mode_matches_the_reference_implementation() {
     let reference = hex("800f1234 decafbad cafebabe 4e55dc4c e79978d8 8ca4d215 949d2402 b78d6acc 99ea179b 8dbb");
     assert_eq!(packet, reference);
     let mut open = OpenContext::new(Profile::Aes128CmSha1_80, &key, &salt).unwrap();
-    assert_eq!(open.open_rtp(&mut packet), Ok(OpenedRtp { len: 28, extended_sequence_number: 0x1234 }));
+    assert_eq!(
+        open.open_rtp(&mut packet),
+        Ok(OpenedRtp {
+            len: 28,
+            extended_sequence_number: 0x1234
+        })
+    );
     assert_eq!(packet[12..28], [0xAB; 16]);
 
     let mut compound = hex("81c8000b cafebabe abababab abababab abababab abababab");
@@ -94,15 +106,19 @@ fn rfc_7714_cipher() -> Cipher {
 /// RFC 7714 §16.1.1.
 #[test]
 fn gcm_rtp_matches_the_rfc() {
-    let plain = hex("8040f17b 8041f8d3 5501a0b2 47616c6c 69612065 7374206f 6d6e6973 20646976 69736120 696e2070
-        61727465 73207472 6573");
+    let plain = hex(
+        "8040f17b 8041f8d3 5501a0b2 47616c6c 69612065 7374206f 6d6e6973 20646976 69736120 696e2070
+        61727465 73207472 6573",
+    );
     let cipher = rfc_7714_cipher();
     let mut packet = plain.clone();
     cipher.seal_rtp(&mut packet, 0, 12, 0xF17B);
     assert_eq!(
         packet,
-        hex("8040f17b 8041f8d3 5501a0b2 f24de3a3 fb34de6c acba861c 9d7e4bca be633bd5 0d294e6f 42a5f47a 51c7d19b
-            36de3adf 8833899d 7f27beb1 6a9152cf 765ee439 0cce")
+        hex(
+            "8040f17b 8041f8d3 5501a0b2 f24de3a3 fb34de6c acba861c 9d7e4bca be633bd5 0d294e6f 42a5f47a 51c7d19b
+            36de3adf 8833899d 7f27beb1 6a9152cf 765ee439 0cce"
+        )
     );
     assert_eq!(cipher.open_rtp(&mut packet, 12, 0xF17B), Ok(plain.len()));
     assert_eq!(packet[..plain.len()], plain);
@@ -111,15 +127,19 @@ fn gcm_rtp_matches_the_rfc() {
 /// RFC 7714 §17.1.
 #[test]
 fn gcm_rtcp_matches_the_rfc() {
-    let plain = hex("81c8000d 4d617273 4e545031 4e545032 52545020 0000042a 0000e930 4c756e61 deadbeef deadbeef
-        deadbeef deadbeef deadbeef");
+    let plain = hex(
+        "81c8000d 4d617273 4e545031 4e545032 52545020 0000042a 0000e930 4c756e61 deadbeef deadbeef
+        deadbeef deadbeef deadbeef",
+    );
     let cipher = rfc_7714_cipher();
     let mut packet = plain.clone();
     cipher.seal_rtcp(&mut packet, 0, 0x5D4);
     assert_eq!(
         packet,
-        hex("81c8000d 4d617273 63e94885 dcdab67c a727d766 2f6b7e99 7ff5c0f7 6c06f32d c676a5f1 730d6fda 4ce09b46
-            86303ded 0bb9275b c84aa458 96cf4d2f c5abf872 45d9eade 800005d4")
+        hex(
+            "81c8000d 4d617273 63e94885 dcdab67c a727d766 2f6b7e99 7ff5c0f7 6c06f32d c676a5f1 730d6fda 4ce09b46
+            86303ded 0bb9275b c84aa458 96cf4d2f c5abf872 45d9eade 800005d4"
+        )
     );
     assert_eq!(cipher.srtcp_index(&packet), Ok((Ssrc(0x4d617273), 0x5D4)));
     assert_eq!(cipher.open_rtcp(&mut packet, 0x5D4), Ok(plain.len()));
@@ -131,7 +151,10 @@ fn a_replay_is_refused_also_across_the_rollover() {
     for profile in PROFILES {
         let (seal, mut open) = pair(profile);
         let numbers = [65_533u64, 65_535, 65_536, 65_534, 65_537];
-        let packets: Vec<_> = numbers.iter().map(|number| sealed(&seal, 7, *number, b"payload")).collect();
+        let packets: Vec<_> = numbers
+            .iter()
+            .map(|number| sealed(&seal, 7, *number, b"payload"))
+            .collect();
         for (number, packet) in numbers.iter().zip(&packets) {
             let mut opened = packet.clone();
             let result = open.open_rtp(&mut opened).unwrap();
@@ -143,7 +166,10 @@ fn a_replay_is_refused_also_across_the_rollover() {
         }
         let mut far = sealed(&seal, 7, 65_537 + 2_000, b"payload");
         open.open_rtp(&mut far).unwrap();
-        assert_eq!(open.open_rtp(&mut sealed(&seal, 7, 65_538, b"payload")), Err(SrtpDrop::TooOld));
+        assert_eq!(
+            open.open_rtp(&mut sealed(&seal, 7, 65_538, b"payload")),
+            Err(SrtpDrop::TooOld)
+        );
     }
 }
 
