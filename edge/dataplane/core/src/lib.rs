@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod ice;
+pub mod mesh;
 pub mod packet;
 pub mod receive;
 pub mod ring;

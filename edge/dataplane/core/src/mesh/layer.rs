@@ -1,0 +1,232 @@
+//! The packets of one layer as they pass this node: what is kept for retransmission and replay, and what is missing.
+
+use crate::mesh::hop::extend;
+use crate::packet::MediaPacket;
+use crate::ring::{RingDrop, StreamRing};
+use crate::time::Time;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A lost packet that arrives later than this is of no use to a viewer's jitter buffer.
+pub const REPAIR_DEADLINE: Duration = Duration::from_millis(300);
+/// A wider gap is a new start, not loss to repair: 2 s of a 500 pps stream.
+const REPAIR_GAP_MAX: u64 = 1_024;
+/// Repeats of one request at most.
+const ASKS_MAX: u8 = 6;
+/// Packets refused as too old in a row before the sequence is taken to have begun anew.
+const RESTART_AFTER: u32 = 64;
+
+/// What became of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Inserted {
+    /// Not seen before. `repaired` when it had been asked for.
+    New {
+        /// It fills a known hole.
+        repaired: bool,
+    },
+    /// Seen before, by whichever way.
+    Duplicate,
+    /// Behind everything that is kept.
+    TooOld,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ask {
+    missed_at: Time,
+    next_at: Time,
+    asks: u8,
+}
+
+/// One ssrc of one track.
+#[derive(Debug, Default)]
+pub struct Layer {
+    ring: StreamRing,
+    missing: BTreeMap<u64, Ask>,
+    too_old_run: u32,
+    /// Packets that never came.
+    pub lost: u64,
+    /// Packets that came because they were asked for.
+    pub recovered: u64,
+}
+
+impl Layer {
+    /// The full number of a packet with these 16 bits.
+    pub fn extend(&self, sequence_number: u16) -> u64 {
+        match self.highest() {
+            Some(highest) => extend(highest, sequence_number),
+            // One rollover up, so that packets from before the first one seen still have a number.
+            None => 1 << 16 | u64::from(sequence_number),
+        }
+    }
+
+    /// Highest number seen.
+    pub fn highest(&self) -> Option<u64> {
+        self.ring.highest()
+    }
+
+    /// Takes a packet in.
+    pub fn insert(&mut self, packet: &Arc<MediaPacket>, now: Time) -> Inserted {
+        let number = packet.extended_sequence_number;
+        let highest = self.ring.highest();
+        match self.ring.insert(Arc::clone(packet)) {
+            Ok(()) => {}
+            Err(RingDrop::Duplicate) => return Inserted::Duplicate,
+            Err(RingDrop::TooOld) => {
+                self.too_old_run += 1;
+                if self.too_old_run < RESTART_AFTER {
+                    return Inserted::TooOld;
+                }
+                self.ring.clear();
+                self.missing.clear();
+                // An empty ring takes any packet.
+                let _ = self.ring.insert(Arc::clone(packet));
+            }
+        }
+        self.too_old_run = 0;
+        if let Some(highest) = highest.filter(|highest| *highest < number && number - highest <= REPAIR_GAP_MAX) {
+            for missing in highest + 1..number {
+                self.missing.insert(
+                    missing,
+                    Ask {
+                        missed_at: now,
+                        next_at: now,
+                        asks: 0,
+                    },
+                );
+            }
+        }
+        let repaired = self.missing.remove(&number).is_some_and(|ask| ask.asks > 0);
+        self.recovered += u64::from(repaired);
+        Inserted::New { repaired }
+    }
+
+    /// A kept packet.
+    pub fn get(&self, number: u64) -> Option<&Arc<MediaPacket>> {
+        self.ring.get(number)
+    }
+
+    /// First number kept.
+    pub fn first(&self) -> u64 {
+        self.ring.oldest().unwrap_or(0)
+    }
+
+    /// Where the latest group of pictures begins, when decoding can start with it.
+    pub fn group_start(&self, now: Time) -> Option<u64> {
+        self.ring.group_replay(now).map(|range| range.start)
+    }
+
+    /// The number after which a new parent has to replay: before the oldest hole that can still be filled.
+    pub fn last_gapless(&self) -> Option<u64> {
+        match self.missing.keys().next() {
+            Some(first) => first.checked_sub(1),
+            None => self.highest(),
+        }
+    }
+
+    /// Numbers to ask for now. Asked for at once, and again until an answer would come too late.
+    pub fn poll_asks(&mut self, rtt: Duration, now: Time) -> Vec<u64> {
+        let interval = repeat_interval(rtt);
+        let mut due = Vec::new();
+        self.missing.retain(|number, ask| {
+            if now - ask.missed_at >= REPAIR_DEADLINE {
+                self.lost += 1;
+                return false;
+            }
+            let in_time = ask.asks == 0 || (now - ask.missed_at) + rtt <= REPAIR_DEADLINE;
+            if now >= ask.next_at && ask.asks < ASKS_MAX && in_time {
+                ask.asks += 1;
+                ask.next_at = now + interval;
+                due.push(*number);
+            }
+            true
+        });
+        due
+    }
+
+    /// Asks for nothing that is missing now: somebody else does.
+    pub fn forget_missing(&mut self) {
+        self.missing.clear();
+    }
+
+    /// Whether anything is missing.
+    pub fn is_missing_any(&self) -> bool {
+        !self.missing.is_empty()
+    }
+}
+
+/// How long to wait before asking again. One round trip when two fit into the deadline; else as often as lets a third
+/// answer arrive in time, because a repeat after one round trip would come too late to be of use.
+pub fn repeat_interval(rtt: Duration) -> Duration {
+    let interval = if rtt * 5 / 2 <= REPAIR_DEADLINE {
+        rtt + Duration::from_millis(5)
+    } else {
+        REPAIR_DEADLINE.saturating_sub(rtt) / 2
+    };
+    interval.max(Duration::from_millis(20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{MediaExtensions, Ssrc};
+    use bytes::Bytes;
+
+    fn packet(number: u64, millis: u64, timestamp: u32, key: bool) -> Arc<MediaPacket> {
+        Arc::new(MediaPacket {
+            received_at: Time::from_millis(millis),
+            ssrc: Ssrc(1),
+            extended_sequence_number: number,
+            timestamp,
+            marker: false,
+            payload_type: 96,
+            key_frame_start: key,
+            extensions: MediaExtensions::default(),
+            payload: Bytes::from_static(b"x"),
+        })
+    }
+
+    #[test]
+    fn a_gap_is_asked_for_at_once_and_again_until_an_answer_would_be_late() {
+        let mut layer = Layer::default();
+        let rtt = Duration::from_millis(160);
+        layer.insert(&packet(100, 0, 0, true), Time::ZERO);
+        layer.insert(&packet(103, 0, 0, false), Time::ZERO);
+        let mut asked = Vec::new();
+        for millis in 0..400 {
+            let due = layer.poll_asks(rtt, Time::from_millis(millis));
+            if !due.is_empty() {
+                assert_eq!(due, [101, 102]);
+                asked.push(millis);
+            }
+        }
+        assert_eq!(asked, [0, 70, 140], "the third answer arrives at 300 ms");
+        assert_eq!(layer.lost, 2);
+    }
+
+    #[test]
+    fn a_repaired_packet_is_new_once() {
+        let mut layer = Layer::default();
+        layer.insert(&packet(100, 0, 0, true), Time::ZERO);
+        layer.insert(&packet(102, 0, 0, false), Time::ZERO);
+        assert_eq!(layer.poll_asks(Duration::from_millis(50), Time::ZERO), [101]);
+        assert_eq!(
+            layer.insert(&packet(101, 60, 0, false), Time::from_millis(60)),
+            Inserted::New { repaired: true }
+        );
+        assert_eq!(
+            layer.insert(&packet(101, 61, 0, false), Time::from_millis(61)),
+            Inserted::Duplicate
+        );
+        assert_eq!((layer.recovered, layer.is_missing_any()), (1, false));
+    }
+
+    #[test]
+    fn a_restarted_sequence_is_believed_after_a_while() {
+        let mut layer = Layer::default();
+        layer.insert(&packet(20_000, 0, 0, false), Time::ZERO);
+        let taken = (0..100)
+            .filter(|step| layer.insert(&packet(10_000 + step, 1, 0, false), Time::from_millis(1)) != Inserted::TooOld);
+        assert_eq!(taken.count(), 37);
+    }
+}
