@@ -41,7 +41,8 @@ pub struct Cadence {
 
 /// The publisher: call `run` whenever `next_at` has come.
 pub struct Host {
-    session: Session,
+    /// The session, for ending it.
+    pub session: Session,
     cadence: Cadence,
     started: Instant,
     frames: u64,

@@ -1,15 +1,18 @@
-//! Load generator of the bench: `tradewind-generator load|floor PLAN_JSON`, `tradewind-generator sink IP COUNT`.
+//! Load generator of the bench: `tradewind-generator load|floor PLAN_JSON`, `tradewind-generator swarm`,
+//! `tradewind-generator sink IP COUNT`.
 //!
 //! Prints one JSON object a line. It is a rival's client as much as ours: it knows WHIP, WHEP and nothing of the product.
 #![deny(missing_docs)]
 
 mod floor;
+mod frames;
 mod host;
 mod http;
 mod load;
 mod media;
 mod session;
 mod srtp;
+mod swarm;
 mod viewer;
 
 use std::process::ExitCode;
@@ -37,12 +40,13 @@ fn main() -> ExitCode {
         ["floor", plan] => serde_json::from_str(plan)
             .map_err(Into::into)
             .and_then(|plan| floor::run(&plan)),
+        ["swarm"] => swarm::run(),
         ["sink", ip, count] => count
             .parse()
             .map_err(std::io::Error::other)
             .and_then(|count| floor::sink(ip, count)),
         _ => {
-            eprintln!("usage: tradewind-generator load PLAN_JSON | floor PLAN_JSON | sink IP COUNT");
+            eprintln!("usage: tradewind-generator load PLAN_JSON | floor PLAN_JSON | swarm | sink IP COUNT");
             return ExitCode::from(2);
         }
     };

@@ -4,6 +4,8 @@
 const BODY_START: usize = DESCRIPTOR_BYTES + FRAME_HEADER_BYTES + 8;
 const DESCRIPTOR_BYTES: usize = 4;
 const FRAME_HEADER_BYTES: usize = 10;
+/// Audio bodies are shorter than any video packet that is sent.
+const VIDEO_MIN_BYTES: usize = 200;
 
 /// What one packet of a frame is.
 pub struct PacketShape {
@@ -45,6 +47,16 @@ pub fn is_genuine(payload: &[u8], seed: u64) -> bool {
     let number = u64::from_be_bytes(number.try_into().expect("eight bytes"));
     let mut state = start(seed, number);
     payload[BODY_START..].iter().all(|byte| *byte == next(&mut state))
+}
+
+/// Whether a payload begins a frame, and whether that frame is a key frame; `None` for anything but our video.
+pub fn frame_start(payload: &[u8]) -> Option<(bool, bool)> {
+    let descriptor = *payload.first()?;
+    if descriptor & 0x80 == 0 || payload.len() < VIDEO_MIN_BYTES {
+        return None;
+    }
+    let first = descriptor & 0x10 != 0;
+    Some((first, first && payload[DESCRIPTOR_BYTES] & 1 == 0))
 }
 
 fn start(seed: u64, number: u64) -> u64 {

@@ -78,6 +78,8 @@ pub struct Session {
     /// The profile's name as OpenSSL gives it.
     pub srtp_profile: String,
     check: Vec<u8>,
+    resource: String,
+    token: String,
 }
 
 impl Session {
@@ -88,7 +90,7 @@ impl Session {
             .replace("{ufrag}", &ufrag)
             .replace("{pwd}", "generatorgeneratorgenera")
             .replace("{fingerprint}", &identity.fingerprint);
-        let answer = http::post_offer(url, token, &offer)?;
+        let http::Created { answer, resource } = http::post_offer(url, token, &offer)?;
         let attribute = |name: &str| {
             let found = answer.lines().find_map(|line| line.trim_end().strip_prefix(name));
             found.ok_or_else(|| Error::other(format!("the answer has no {name}")))
@@ -119,7 +121,14 @@ impl Session {
             srtp_profile,
 
             check,
+            resource,
+            token: token.to_owned(),
         })
+    }
+
+    /// Ends the session as a well-behaved client does.
+    pub fn delete(&self) -> Result<()> {
+        http::delete(&self.resource, &self.token)
     }
 
     /// Renews consent (RFC 7675); to be called every few seconds.

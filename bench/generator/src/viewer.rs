@@ -1,11 +1,13 @@
 //! A viewer that accounts for every packet: each stream's sequence complete, a share of it decrypted and compared.
 
-use crate::media::is_genuine;
+use crate::frames::{FrameLog, Part};
+use crate::media::{frame_start, is_genuine};
 use crate::session::{Identity, Session};
 use crate::srtp::TAG_BYTES;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Result};
+use std::time::Instant;
 
 /// What a Chromium viewer offers, word for word.
 pub const OFFER: &str = include_str!("viewer.sdp");
@@ -58,7 +60,8 @@ impl StreamCount {
 
 /// One connected viewer.
 pub struct Viewer {
-    session: Session,
+    /// The session, for ending it.
+    pub session: Session,
     seed: u64,
     /// By ssrc.
     pub streams: BTreeMap<u32, StreamCount>,
@@ -68,6 +71,7 @@ pub struct Viewer {
     pub wrong: u64,
     received: u64,
     reports: u32,
+    frames: Option<FrameLog>,
 }
 
 impl Viewer {
@@ -82,7 +86,18 @@ impl Viewer {
             wrong: 0,
             received: 0,
             reports: 0,
+            frames: None,
         })
+    }
+
+    /// Decrypts every video packet from now on and notes when each frame became decodable.
+    pub fn log_frames(&mut self) {
+        self.frames = Some(FrameLog::default());
+    }
+
+    /// The frames noted so far, if `log_frames` was called.
+    pub fn frames(&mut self) -> Option<&mut FrameLog> {
+        self.frames.as_mut()
     }
 
     /// The socket, for epoll.
@@ -123,16 +138,37 @@ impl Viewer {
         let stream = self.streams.entry(ssrc).or_default();
         let extended = stream.take(sequence_number, datagram.len());
         self.received += 1;
-        if self.received.is_multiple_of(CHECK_EVERY) {
+        if self.frames.is_some() || self.received.is_multiple_of(CHECK_EVERY) {
             self.decrypted += 1;
             let header_bytes = header_bytes(datagram);
-            let genuine = header_bytes < datagram.len()
-                && self
-                    .session
-                    .incoming
-                    .open_rtp(datagram, header_bytes, ssrc, extended)
-                    .is_some_and(|payload| is_genuine(payload, self.seed));
-            self.wrong += u64::from(!genuine);
+            let (marker, timestamp) = (
+                datagram[1] & 0x80 != 0,
+                u32::from_be_bytes([datagram[4], datagram[5], datagram[6], datagram[7]]),
+            );
+            let payload = if header_bytes < datagram.len() {
+                self.session.incoming.open_rtp(datagram, header_bytes, ssrc, extended)
+            } else {
+                None
+            };
+            match payload {
+                Some(payload) if is_genuine(payload, self.seed) => {
+                    if let Some(log) = &mut self.frames
+                        && let Some((first, key_frame)) = frame_start(payload)
+                    {
+                        log.take(
+                            extended,
+                            Part {
+                                timestamp,
+                                marker,
+                                first,
+                                key_frame,
+                            },
+                            Instant::now(),
+                        );
+                    }
+                }
+                _ => self.wrong += 1,
+            }
         }
     }
 
