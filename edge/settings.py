@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from tradewind.common.settings import ProcessSettings, Section
+from tradewind.common.settings import Loaded, ProcessSettings, Section, load_settings, parse_flags
 from tradewind.common.tokens import decode_public_key
 
 EDGE_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -87,6 +89,13 @@ class Media(Section):
     """Hosts and viewers together; more get 503 with Retry-After."""
     disabled_features: tuple[Literal["gso", "nack", "cache", "failover", "trunk_nack", "twcc", "backup"], ...] = ()
     """Mechanisms switched off, to measure what they are worth."""
+
+    @model_validator(mode="after")
+    def _candidates_are_reachable(self) -> Self:
+        wild = [host for host in self.host if host.strip("[]") in ("0.0.0.0", "::")]
+        if wild and not self.announce:
+            raise ValueError(f"host {wild[0]} is no address that viewers can send to: set announce to public ones")
+        return self
 
 
 class Trunk(Section):
@@ -250,3 +259,8 @@ class EdgeSettings(ProcessSettings):
     def room_is_open(self, room: str) -> bool:
         """Whether a room may be joined without a token."""
         return self.http_is_loopback and ("*" in self.rooms.open_rooms or room in self.rooms.open_rooms)
+
+
+def load(path: Path | None, overrides: Sequence[str] = ()) -> Loaded[EdgeSettings]:
+    """From a file, the environment and `KEY=VALUE` flags. Raises SettingsInvalid."""
+    return load_settings(EdgeSettings, toml_path=path, environ=os.environ, flags=parse_flags(list(overrides)))

@@ -1,0 +1,180 @@
+"""WHIP and WHEP: one pair of handlers, since the two protocols differ only in who sends.
+
+| request | answer |
+|---|---|
+| POST endpoint, application/sdp | 201, Location, ETag, Link; 400 or 406 with the reason the offer cannot be used |
+| PATCH session, application/trickle-ice-sdpfrag | 204; 428 without If-Match, 412 for another ETag, 422 for a restart |
+| DELETE session | 200, once |
+| OPTIONS | 204 with what is taken here |
+
+Trickled candidates are checked and not used: an ICE-lite agent learns its peer's address from connectivity checks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edge.settings import EdgeSettings
+from edge.signaling.access import EVERYBODY, HOSTS, AccessGate, check_room
+from edge.signaling.http import PREFLIGHT, check_content_type, read_body
+from edge.signaling.port import OfferRefused, SessionPort
+from edge.signaling.sessions import SessionResource, SessionRole, SessionTable
+from tradewind.common.logging import get_logger
+from tradewind.common.problem import Problem
+
+SDP = "application/sdp"
+FRAGMENT = "application/trickle-ice-sdpfrag"
+FRAGMENT_MAX_BYTES = 16_384
+"""A fragment of twenty candidates has about 3 KiB."""
+RETRY_AFTER_S = 2
+"""Full or leaving: the client's next edge is the better try, but this one may have room again."""
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SignalingClocks:
+    """Time and chance, given from outside."""
+
+    monotonic_s: Callable[[], float]
+    new_id: Callable[[], str]
+
+
+class SessionEndpoint:
+    """WHIP when `role` is host, WHEP when it is viewer."""
+
+    def __init__(
+        self,
+        role: SessionRole,
+        *,
+        settings: EdgeSettings,
+        gate: AccessGate,
+        port: SessionPort,
+        table: SessionTable,
+        clocks: SignalingClocks,
+        count_answer: Callable[[str], None],
+        next_incarnation: Callable[[str], int],
+        is_draining: Callable[[], bool],
+    ) -> None:
+        self.role: SessionRole = role
+        self.protocol = "whip" if role == "host" else "whep"
+        self._settings = settings
+        self._gate = gate
+        self._port = port
+        self._table = table
+        self._clocks = clocks
+        self._count_answer = count_answer
+        self._next_incarnation = next_incarnation
+        self._is_draining = is_draining
+
+    async def endpoint(self, request: Request) -> Response:
+        """`/whip/{room}` or `/whep/{room}`."""
+        if request.method == "OPTIONS":
+            return _options({"Allow": "POST, OPTIONS", "Accept-Post": SDP}, self._ice_servers())
+        room = check_room(request.path_params["room"])
+        if self._is_draining():
+            raise _unavailable("draining", "This edge is leaving. Go on with the next one of the join reply.")
+        claims = self._gate.check_request(request, room, HOSTS if self.role == "host" else EVERYBODY)
+        check_content_type(request, SDP, "Accept-Post")
+        offer = await self._body(request, self._settings.http.sdp_max_bytes)
+        if not offer:
+            raise Problem(400, "offer_empty", "Send an SDP offer as the body.")
+        return self._answer(room, offer, claims.person if claims else "")
+
+    async def session(self, request: Request) -> Response:
+        """`/whip/{room}/{resource}` or `/whep/{room}/{resource}`."""
+        if request.method == "OPTIONS":
+            return _options({"Allow": "PATCH, DELETE, OPTIONS", "Accept-Patch": FRAGMENT}, "")
+        room = check_room(request.path_params["room"])
+        resource = self._table.find(room, self.role, request.path_params["resource"])
+        if resource is None:
+            raise Problem(404, "session_unknown", "There is no such session: it has ended, or the address is wrong.")
+        self._gate.check_owner(request, room, resource.person)
+        if request.method == "DELETE":
+            return self._delete(resource)
+        return await self._patch(request, resource)
+
+    def _answer(self, room: str, offer: bytes, person: str) -> Response:
+        try:
+            if self.role == "host":
+                answer = self._port.publish(room, offer, self._next_incarnation(room))
+            else:
+                answer = self._port.view(room, offer)
+        except OfferRefused as error:
+            raise _problem(error) from None
+        resource = SessionResource(
+            resource_id=self._clocks.new_id(),
+            session_id=answer.session_id,
+            room=room,
+            role=self.role,
+            person=person,
+            etag=f'"{self._clocks.new_id()}"',
+            posted_at=self._clocks.monotonic_s(),
+        )
+        self._table.add(resource)
+        self._count_answer(self.role)
+        log.info("session_answered", room=room, role=self.role, session_id=answer.session_id)
+        headers = {
+            "Location": f"/{self.protocol}/{room}/{resource.resource_id}",
+            "ETag": resource.etag,
+            "Accept-Patch": FRAGMENT,
+            "Cache-Control": "no-store",
+        }
+        if links := self._ice_servers():
+            headers["Link"] = links
+        return Response(answer.sdp, status_code=201, headers=headers, media_type=SDP)
+
+    async def _patch(self, request: Request, resource: SessionResource) -> Response:
+        check_content_type(request, FRAGMENT, "Accept-Patch")
+        match = request.headers.get("if-match")
+        # RFC 9725 §4.3.1: a session that sent an ETag wants it back.
+        if match is None:
+            raise Problem(428, "if_match_missing", f"Send If-Match: {resource.etag}.")
+        if match.strip() == "*":
+            # RFC 9725 §4.3.2: "*" asks for an ICE restart, which this session does not do.
+            raise Problem(422, "ice_restart", "ICE restart is not supported: DELETE this session and POST a new offer.")
+        if not _matches(match, resource.etag):
+            raise Problem(412, "etag_mismatch", "The ETag is of another ICE session.")
+        fragment = await self._body(request, FRAGMENT_MAX_BYTES)
+        try:
+            self._port.check_candidates(resource.session_id, fragment)
+        except OfferRefused as error:
+            raise _problem(error) from None
+        return Response(status_code=204, headers={"ETag": resource.etag})
+
+    def _delete(self, resource: SessionResource) -> Response:
+        self._table.remove(resource.session_id)
+        if not self._port.close_session(resource.session_id, "deleted"):
+            raise Problem(404, "session_unknown", "The session has ended already.")
+        return Response(status_code=200)
+
+    async def _body(self, request: Request, max_bytes: int) -> bytes:
+        return await read_body(request, max_bytes=max_bytes, timeout_s=self._settings.http.body_timeout_s)
+
+    def _ice_servers(self) -> str:
+        return ", ".join(f'<{url}>; rel="ice-server"' for url in self._settings.http.ice_servers)
+
+
+def _options(headers: dict[str, str], links: str) -> Response:
+    # RFC 9725 §4.6: ice-server links may be asked for before the offer is made.
+    return Response(status_code=204, headers={**PREFLIGHT, **headers, **({"Link": links} if links else {})})
+
+
+def _matches(header: str, etag: str) -> bool:
+    """RFC 9110 §13.1.1: a list of entity tags; If-Match compares strongly, so W/ never matches."""
+    return etag in re.findall(r'(?:W/)?"[^"]*"', header)
+
+
+def _problem(error: OfferRefused) -> Problem:
+    if error.status == 503:
+        return _unavailable(error.reason, error.detail)
+    return Problem(error.status, error.reason, error.detail)
+
+
+def _unavailable(reason: str, detail: str) -> Problem:
+    return Problem(503, reason, detail, headers={"Retry-After": str(RETRY_AFTER_S)})

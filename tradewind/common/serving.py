@@ -1,0 +1,60 @@
+"""uvicorn inside a process with other things to do: no signal handlers, sockets given, a short farewell."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+GRACEFUL_S = 1
+"""Requests that run when the process leaves get this long; they take milliseconds."""
+
+
+class EmbeddedServer(uvicorn.Server):
+    """A server whose owner decides when it ends (`should_exit`)."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to the process: uvicorn would raise SIGTERM again after its drain."""
+        yield
+
+    async def serve_on(self, listener: socket.socket) -> None:
+        """Serves until `should_exit`."""
+        await self.serve(sockets=[listener])
+
+
+class AbortableWebSocket(WebSocketsSansIOProtocol):
+    """Lets an endpoint cut a connection whose peer no longer reads: closing politely would wait for it."""
+
+    def handle_connect(self, event: Any) -> None:
+        """Puts the way to abort into the scope before the endpoint's task runs."""
+        super().handle_connect(event)
+        if hasattr(self, "scope"):
+            self.scope["extensions"]["tradewind.abort"] = self.transport.abort  # type: ignore[assignment]
+
+
+def embedded_server(app: Any, *, ws_max_bytes: int = 65_536, connections_max: int | None = None) -> EmbeddedServer:
+    """A server for one ASGI application. Frames are not compressed per socket: rooms encode once for everybody."""
+    return EmbeddedServer(
+        uvicorn.Config(
+            app,
+            # h11 keeps the case of header names, which some WHIP clients depend on.
+            http="h11",
+            ws=AbortableWebSocket,
+            ws_max_size=ws_max_bytes,
+            ws_ping_interval=20.0,
+            ws_ping_timeout=20.0,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=connections_max,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=GRACEFUL_S,
+        )
+    )
