@@ -20,7 +20,7 @@ const sampleAt = (seconds: number, change: Partial<PublishSample> = {}): Publish
 function last(change: (seconds: number) => Partial<PublishSample>) {
   const monitor = new HealthMonitor(30);
   let health = monitor.handleSample(sampleAt(0, change(0)), 0);
-  for (let seconds = 1; seconds <= 8; seconds += 1) {
+  for (let seconds = 1; seconds <= 12; seconds += 1) {
     health = monitor.handleSample(sampleAt(seconds, change(seconds)), seconds * 1_000);
   }
   return health;
@@ -46,4 +46,9 @@ test.each([
 
 test("an answered key-frame request is no warning", () => {
   expect(last((s) => ({ keyFrameRequests: s, keyFrames: 1 + s })).warnings).toEqual([]);
+});
+
+test("the ramp after the start is no thin uplink", () => {
+  expect(last((s) => ({ limit: s < 6 ? ("bandwidth" as const) : ("none" as const) })).warnings).toEqual([]);
+  expect(last((s) => ({ limit: s < 6 ? ("none" as const) : ("bandwidth" as const) })).warnings).toEqual([]);
 });

@@ -39,6 +39,8 @@ const SPAN_MS = 5_000;
 const LOSS_RATIO_MAX = 0.03;
 /** An edge further away than this is not the nearest one. */
 const RTT_MAX_MS = 250;
+/** The browser starts low and needs some seconds to find the uplink's width; a limit before that says nothing. */
+const LIMIT_SETTLED_MS = 10_000;
 /** An encoder answers a request with its next frame; two seconds is far beyond that. */
 const KEY_FRAME_ANSWER_MS = 2_000;
 
@@ -46,6 +48,7 @@ export class HealthMonitor {
   readonly #targetFramesPerSecond: number;
   readonly #samples: { atMs: number; sample: PublishSample }[] = [];
   #unansweredSinceMs: number | null = null;
+  #limit: { readonly reason: PublishSample["limit"]; readonly sinceMs: number } = { reason: "none", sinceMs: 0 };
 
   constructor(targetFramesPerSecond: number) {
     this.#targetFramesPerSecond = targetFramesPerSecond;
@@ -54,6 +57,7 @@ export class HealthMonitor {
   handleSample(sample: PublishSample, nowMs: number): PublishHealth {
     const previous = this.#samples.at(-1)?.sample;
     this.#followRequests(previous, sample, nowMs);
+    if (this.#limit.reason !== sample.limit) this.#limit = { reason: sample.limit, sinceMs: nowMs };
     this.#samples.push({ atMs: nowMs, sample });
     while (this.#samples.length > 2 && nowMs - (this.#samples[0]?.atMs ?? nowMs) > SPAN_MS) this.#samples.shift();
     const first = this.#samples[0];
@@ -84,9 +88,10 @@ export class HealthMonitor {
   #warnings(sample: PublishSample, framesPerSecond: number, spanMs: number, nowMs: number): HealthWarning[] {
     const warnings: HealthWarning[] = [];
     const settled = spanMs >= SPAN_MS * 0.8;
+    const limit = nowMs - this.#limit.sinceMs >= LIMIT_SETTLED_MS ? this.#limit.reason : "none";
     if (sample.hasVideo && settled && framesPerSecond < 1) warnings.push("no_frames");
-    else if (sample.limit === "bandwidth") warnings.push("thin_uplink");
-    else if (sample.limit === "cpu" || (settled && framesPerSecond < this.#targetFramesPerSecond * 0.6)) {
+    else if (limit === "bandwidth") warnings.push("thin_uplink");
+    else if (limit === "cpu" || (settled && framesPerSecond < this.#targetFramesPerSecond * 0.6)) {
       if (sample.hasVideo) warnings.push("slow_encoder");
     }
     if (this.#unansweredSinceMs !== null && nowMs - this.#unansweredSinceMs > KEY_FRAME_ANSWER_MS) {

@@ -1,6 +1,9 @@
-/** Edges, links and routes on a world map. Great circles, because packets in cables do not follow latitudes either. */
-import { type GeoPath, type GeoProjection, geoDistance, geoInterpolate, geoNaturalEarth1, geoPath } from "d3-geo";
-import type { MultiPolygon } from "geojson";
+/**
+ * Edges, links and routes on a world map. Links are bows on the page, not great circles: Singapore to Virginia would
+ * cross the pole and leave the map, and cables do not go there either.
+ */
+import { type GeoPath, type GeoProjection, geoNaturalEarth1, geoPath } from "d3-geo";
+import type { MultiPoint } from "geojson";
 import { feature } from "topojson-client";
 import type { GeometryCollection, Topology } from "topojson-specification";
 import landTopology from "world-atlas/land-110m.json";
@@ -14,9 +17,11 @@ type Point = readonly [longitude: number, latitude: number];
 const topology = landTopology as unknown as Topology<{ land: GeometryCollection }>;
 const LAND = feature(topology, topology.objects.land);
 /** Room for labels at the rim, px. */
-const PADDING = 56;
+const PADDING = 74;
 /** A fleet inside one city still shows the continent around it, degrees. */
 const SPAN_MIN = 34;
+/** Height of a bow's control point, as a share of its length. */
+const BOW = 0.22;
 
 export class MapView {
   readonly #svg: SVGSVGElement;
@@ -87,7 +92,9 @@ export class MapView {
       const a = places.get(pair.a);
       const b = places.get(pair.b);
       if (a === undefined || b === undefined) continue;
-      const d = this.#arc(a, b);
+      const bow = this.#bow(a, b, places);
+      if (bow === null) continue;
+      const { d } = bow;
       const selected = pair.key === this.#selected;
       this.#links.append(
         svg("path", { class: "map-link", d, "data-tone": pair.tone, "data-selected": String(selected) }),
@@ -108,14 +115,12 @@ export class MapView {
       });
       this.#links.append(hit);
       if (focus === pair.key) hit.focus({ preventScroll: true });
-      this.#label(pair, a, b);
+      this.#label(pair, bow.middle);
     }
   }
 
-  #label(pair: LinkPair, a: Point, b: Point): void {
+  #label(pair: LinkPair, middle: Point): void {
     if (pair.rttMs === null) return;
-    const middle = this.#projection(geoInterpolate([...a], [...b])(0.5));
-    if (middle === null) return;
     const lossy = (pair.lossRatio ?? 0) >= 0.001;
     const text = lossy ? `${formatMs(pair.rttMs)}  ${formatRatio(pair.lossRatio)}` : formatMs(pair.rttMs);
     const widthPx = text.length * 6.7 + 16;
@@ -149,7 +154,7 @@ export class MapView {
       const start = places.get(from);
       const end = places.get(to);
       if (start === undefined || end === undefined) return [];
-      return [svg("path", { class: `map-${kind}`, d: this.#arc(start, end), "data-hop": `${from}>${to}` })];
+      return [svg("path", { class: `map-${kind}`, d: this.#bow(start, end, places)?.d, "data-hop": `${from}>${to}` })];
     };
     this.#routes.replaceChildren(
       ...[...backup.values()].flatMap((hop) => draw("backup", hop)),
@@ -181,9 +186,49 @@ export class MapView {
     );
   }
 
-  #arc(from: Point, to: Point): string {
-    return this.#path({ type: "LineString", coordinates: [[...from], [...to]] }) ?? "";
+  /** A bow between two edges, bent away from the others; the same line whichever way it is asked for. */
+  #bow(
+    from: Point,
+    to: Point,
+    places: ReadonlyMap<string, Point>,
+  ): { readonly d: string; readonly middle: Point } | null {
+    const start = this.#projection([...from]);
+    const end = this.#projection([...to]);
+    if (start === null || end === null) return null;
+    const others = [...places.values()].filter((place) => place !== from && place !== to);
+    const { control, middle } = bend(
+      start,
+      end,
+      others.flatMap((place) => [this.#projection([...place]) ?? start]),
+    );
+    const words = (point: Point) => `${point[0].toFixed(1)} ${point[1].toFixed(1)}`;
+    return { d: `M${words(start)}Q${words(control)} ${words(end)}`, middle };
   }
+}
+
+/** Control point and middle of a quadratic curve that leaves the centre of `others` on its outer side. */
+export function bend(
+  start: Point,
+  end: Point,
+  others: readonly Point[],
+): { readonly control: Point; readonly middle: Point } {
+  const straight: Point = [(start[0] + end[0]) / 2, (start[1] + end[1]) / 2];
+  // Perpendicular to the straight line, the half that points up the page.
+  let away: Point = [end[1] - start[1], start[0] - end[0]];
+  if (away[1] > 0 || (away[1] === 0 && away[0] > 0)) away = [-away[0], -away[1]];
+  const centre = others.length === 0 ? null : mean(others);
+  if (centre !== null) {
+    const towards = (centre[0] - straight[0]) * away[0] + (centre[1] - straight[1]) * away[1];
+    if (towards > 0) away = [-away[0], -away[1]];
+  }
+  const control: Point = [straight[0] + away[0] * BOW, straight[1] + away[1] * BOW];
+  // A quadratic curve passes halfway between its chord and its control point.
+  return { control, middle: [(straight[0] + control[0]) / 2, (straight[1] + control[1]) / 2] };
+}
+
+function mean(points: readonly Point[]): Point {
+  const sum = points.reduce<Point>((left, right) => [left[0] + right[0], left[1] + right[1]], [0, 0]);
+  return [sum[0] / points.length, sum[1] / points.length];
 }
 
 function edgeDetail(edge: FleetEdge, source: boolean): string {
@@ -212,17 +257,10 @@ export function middleLongitude(longitudes: readonly number[]): number {
   return middle > 180 ? middle - 360 : middle;
 }
 
-/** What the map must show: the edges, the great circles between them, and some of the world around. */
-function frame(edges: readonly FleetEdge[]): MultiPolygonLike {
+/** What the map must show: the edges, and some of the world around them. */
+function frame(edges: readonly FleetEdge[]): MultiPoint | { type: "Sphere" } {
   const points: Point[] = edges.map((edge) => [edge.longitude, edge.latitude]);
   if (points.length === 0) return { type: "Sphere" };
-  for (const a of edges) {
-    for (const b of edges) {
-      if (geoDistance([a.longitude, a.latitude], [b.longitude, b.latitude]) < 0.01) continue;
-      const along = geoInterpolate([a.longitude, a.latitude], [b.longitude, b.latitude]);
-      points.push(along(0.25), along(0.5), along(0.75));
-    }
-  }
   const latitudes = points.map((point) => point[1]);
   const middle = (Math.max(...latitudes) + Math.min(...latitudes)) / 2;
   const longitude = middleLongitude(points.map((point) => point[0]));
@@ -234,5 +272,3 @@ function frame(edges: readonly FleetEdge[]): MultiPolygonLike {
   ];
   return { type: "MultiPoint", coordinates: [...points, ...corners].map((point) => [...point]) };
 }
-
-type MultiPolygonLike = MultiPolygon | { type: "Sphere" } | { type: "MultiPoint"; coordinates: number[][] };

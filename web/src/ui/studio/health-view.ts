@@ -26,7 +26,10 @@ export class HealthView {
     setText(byId("meter-rtt", HTMLElement), formatMs(health.rttMs));
     setText(byId("meter-loss", HTMLElement), formatRatio(health.lossRatio));
     const picture = health.width > 0 ? `${health.width}×${health.height} ${health.videoCodec}` : "Sound only";
-    setText(byId("meter-note", HTMLElement), `${picture}, ${health.keyFrames} key frames`);
+    setText(
+      byId("meter-note", HTMLElement),
+      `${picture}, ${health.keyFrames === 1 ? "1 key frame" : `${health.keyFrames} key frames`}`,
+    );
     this.#bitrates = [...this.#bitrates, health.bitrateBps].slice(-SPARK_POINTS);
     this.#drawSpark();
     this.#showWarnings(health.warnings);

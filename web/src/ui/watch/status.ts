@@ -89,7 +89,7 @@ function announcement(state: PlayerState): string {
 
 function facts(stats: PlayerStats): readonly (readonly [string, string])[] {
   const picture =
-    stats.width > 0 ? `${stats.width}×${stats.height} · ${Math.round(stats.framesPerSecond)} fps` : UNKNOWN;
+    stats.width > 0 ? `${stats.width}×${stats.height}, ${Math.round(stats.framesPerSecond)} fps` : UNKNOWN;
   return [
     ["Served by", stats.edge.edge_id],
     ["Behind the host", formatMs(stats.behindMs)],
@@ -97,7 +97,7 @@ function facts(stats: PlayerStats): readonly (readonly [string, string])[] {
     ["Loss from the edge", formatRatio(stats.lossRatio)],
     ["Held in buffer", formatMs(stats.bufferMs)],
     ["Picture", picture],
-    ["Codecs", [stats.videoCodec, stats.audioCodec].filter(Boolean).join(" · ") || UNKNOWN],
+    ["Codecs", [stats.videoCodec, stats.audioCodec].filter(Boolean).join(", ") || UNKNOWN],
     ["Bitrate", formatBitrate(stats.bitrateBps)],
     ["Freezes", stats.freezes === 0 ? "none" : `${stats.freezes}, ${formatMs(stats.freezeS * 1_000)} in all`],
     ["Moves between edges", String(stats.moves)],
