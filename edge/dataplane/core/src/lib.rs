@@ -14,6 +14,7 @@ pub mod ring;
 pub mod route;
 pub mod rtcp;
 pub mod rtp;
+pub mod sdp;
 pub mod send;
 pub mod source;
 pub mod srtp;
