@@ -16,6 +16,7 @@ import { EdgeRing } from "./edge-ring";
 import { Emitter } from "./emitter";
 import { HealthMonitor, type PublishHealth } from "./publish-health";
 import { PublishSession, type PublishSettings } from "./publish-session";
+import { Takeover } from "./takeover";
 
 export interface PublisherOptions {
   readonly room: string;
@@ -54,12 +55,11 @@ export function createPublisher(options: PublisherOptions): Publisher {
 export class Publisher extends Emitter<PublisherEvents> {
   readonly #options: PublisherOptions;
   readonly #abort = new AbortController();
+  readonly #takeover = new Takeover();
   readonly #backoff = new Backoff({ firstMs: 300, maxMs: 5_000, jitterRatio: 0.3 });
   #stream: MediaStream;
   #session: PublishSession | null = null;
   #state: PublisherState = { name: "starting" };
-  #incarnation = 0;
-  #incarnationWhenLive: number | null = null;
 
   constructor(options: PublisherOptions) {
     super();
@@ -74,8 +74,7 @@ export class Publisher extends Emitter<PublisherEvents> {
 
   /** The room said which source it shows now; a later one than ours means that another host took over. */
   noteIncarnation(incarnation: number): void {
-    this.#incarnation = Math.max(this.#incarnation, incarnation);
-    if (this.#state.name === "live" && this.#incarnationWhenLive === null) this.#incarnationWhenLive = incarnation;
+    this.#takeover.handleIncarnation(incarnation, performance.now() / 1_000);
   }
 
   /** Sends another stream from now on; false when its kinds of tracks differ and a new start is needed. */
@@ -129,7 +128,6 @@ export class Publisher extends Emitter<PublisherEvents> {
       signal: AbortSignal.any([this.#abort.signal, AbortSignal.timeout(OFFER_TIMEOUT_MS)]),
     });
     this.#session = session;
-    this.#incarnationWhenLive = null;
     try {
       return await this.#watch(session, edge, ring);
     } finally {
@@ -152,22 +150,18 @@ export class Publisher extends Emitter<PublisherEvents> {
         if (this.#state.name !== "live") {
           ring.markGood();
           this.#backoff.reset();
+          this.#takeover.handleLive(nowMs / 1_000);
           this.#setState({ name: "live", edge });
         }
         this.emit("health", monitor.handleSample(await session.sample(), nowMs));
       } else if (connection === "failed" || connection === "closed") {
-        return this.#ending();
+        return this.#takeover.handleEnd();
       } else if (connectedAtMs === null) {
         if (nowMs - startedAtMs > CONNECT_TIMEOUT_MS) return "edge_lost";
       } else if (nowMs - connectedAtMs > DISCONNECTED_MAX_MS || !(await edgeAnswers(edge.url, ANSWER_TIMEOUT_MS))) {
-        return this.#ending();
+        return this.#takeover.handleEnd();
       }
     }
-  }
-
-  #ending(): Ending {
-    const ours = this.#incarnationWhenLive;
-    return ours !== null && this.#incarnation > ours ? "replaced" : "edge_lost";
   }
 
   #end(state: PublisherState): void {
