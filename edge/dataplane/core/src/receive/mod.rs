@@ -3,20 +3,19 @@
 //! Binding of ssrcs to tracks, RTX, padding, repair requests, transport-wide feedback, reception reports and key-frame requests
 //! live here. Encryption does not, nor anything that knows a viewer.
 
-mod key_frame;
 mod nack;
 #[cfg(test)]
 mod tests;
 mod track;
 mod window;
 
+use crate::codec;
 use crate::packet::{MediaExtensions, MediaPacket, Ssrc};
 use crate::rtcp::{self, Rtcp, RtcpError, TwccRecorder};
 use crate::rtp::{RtpError, RtpHeader, extend_sequence_number};
 use crate::source::{Codec, MediaKind, SenderClock, TrackInfo};
 use crate::time::Time;
 use bytes::Bytes;
-use key_frame as codec;
 use std::collections::VecDeque;
 use std::time::Duration;
 use track::TrackReceiver;
