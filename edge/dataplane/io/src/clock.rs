@@ -20,6 +20,12 @@ impl Clock {
         Time::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
+    /// The [`Time`] of an `Instant`; the clock's start when it lies before.
+    pub fn at(&self, instant: Instant) -> Time {
+        let since = instant.saturating_duration_since(self.start);
+        Time::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
+
     /// The `Instant` of a [`Time`], for APIs that want one (quinn, tokio).
     pub fn instant(&self, time: Time) -> Instant {
         self.start + std::time::Duration::from_micros(time.as_micros())

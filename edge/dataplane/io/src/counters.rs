@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tradewind_core::mesh::MeshDrop;
 
 macro_rules! named {
     ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)* }) => {
@@ -67,6 +68,14 @@ named! {
         HandoffUnknownSource = "handoff_unknown_source",
         /// A media packet of a publication that a newer one has replaced.
         SourceSuperseded = "source_superseded",
+        /// A trunk handshake that failed: no certificate, or not one of this fleet.
+        TrunkHandshakeFailed = "trunk_handshake_failed",
+        /// A trunk stream whose framing is broken.
+        TrunkStreamMalformed = "trunk_stream_malformed",
+        /// To a trunk: more waited than its queue holds.
+        TrunkQueueFull = "trunk_queue_full",
+        /// To a trunk: media that waited too long to be of use.
+        TrunkQueueStale = "trunk_queue_stale",
     }
 }
 
@@ -101,6 +110,8 @@ named! {
         ForeignHanded = "foreign_datagrams_handed",
         /// Viewers started from a kept key frame.
         ReplaysStarted = "replays_started",
+        /// Packets too large for a trunk's datagrams, sent on a stream.
+        TrunkOversize = "trunk_oversize",
     }
 }
 
@@ -119,7 +130,7 @@ pub fn drop_names() -> &'static [&'static str] {
 }
 
 fn core_drop_names() -> impl Iterator<Item = &'static str> {
-    std::iter::empty()
+    MeshDrop::ALL.iter().map(|reason| reason.name())
 }
 
 /// One worker's numbers. Written by that worker only, read by anyone.
@@ -151,10 +162,15 @@ impl WorkerCounters {
 
     /// Counts one drop by the name that a core enum gave. Names outside [`drop_names`] are our own mistake.
     pub fn drop_named(&self, name: &'static str) {
+        self.drop_named_many(name, 1);
+    }
+
+    /// Counts several drops by the name that a core enum gave.
+    pub fn drop_named_many(&self, name: &'static str, count: u64) {
         let index = drop_names().iter().position(|known| *known == name);
         debug_assert!(index.is_some(), "{name} is missing from core_drop_names");
         if let Some(index) = index {
-            bump(&self.drops[index], 1);
+            bump(&self.drops[index], count);
         }
     }
 

@@ -12,4 +12,5 @@ pub mod event_fd;
 pub mod events;
 pub mod handoff;
 pub mod link;
+pub mod trunk;
 pub mod udp;

@@ -2,13 +2,13 @@
 
 use crate::mesh::layer::{Inserted, Layer};
 use crate::mesh::net::Net;
-use crate::mesh::output::{EdgeId, Interest, MeshDrop, Output, Priority};
+use crate::mesh::output::{EdgeId, Interest, MeshDrop, Output, Priority, Replay};
 use crate::mesh::stream::{Child, EARLY_MAX, KeyFrameWanted, LAYERS_MAX, Source, Stream};
 use crate::mesh::trunk_rtp::{TrunkRtp, encode_rtp};
 use crate::mesh::varint::put_varint;
 use crate::mesh::wire::{Flow, Message};
 use crate::packet::{MediaPacket, Ssrc};
-use crate::source::{MediaKind, SourceId};
+use crate::source::MediaKind;
 use crate::time::Time;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -131,7 +131,7 @@ impl Stream {
     }
 
     /// The current group of pictures and the audio beside it, in arrival order, for a worker whose people just came.
-    pub fn replay(&self, now: Time) -> Option<(Arc<SourceId>, Vec<(u8, Arc<MediaPacket>)>)> {
+    pub fn replay(&self, now: Time) -> Option<Replay> {
         let source = self.source.as_ref().filter(|source| !source.local)?;
         let mut packets = Vec::new();
         let starts = source.layers.iter().filter_map(|((track, ssrc), layer)| {
@@ -139,18 +139,23 @@ impl Stream {
             Some((*track, *ssrc, start, layer.get(start)?.received_at))
         });
         let starts: Vec<(u8, Ssrc, u64, Time)> = starts.collect();
-        let since = starts.iter().map(|(.., at)| *at).min()?;
-        for ((track, ssrc), layer) in &source.layers {
+        let since = starts.iter().map(|(.., at)| *at).min();
+        for ((track, ssrc), layer) in source.layers.iter().filter(|_| since.is_some()) {
             let video = starts
                 .iter()
                 .find(|(at_track, at_ssrc, ..)| at_track == track && at_ssrc == ssrc);
             let from = video.map_or(layer.first(), |(_, _, start, _)| *start);
-            let kept = (from..=layer.highest()?).filter_map(|number| layer.get(number));
-            let kept = kept.filter(|packet| video.is_some() || packet.received_at >= since);
+            let kept = (from..=layer.highest().unwrap_or(0)).filter_map(|number| layer.get(number));
+            let kept = kept.filter(|packet| video.is_some() || Some(packet.received_at) >= since);
             packets.extend(kept.map(|packet| (*track, Arc::clone(packet))));
         }
         packets.sort_by_key(|(_, packet)| packet.received_at);
-        Some((Arc::clone(&source.id), packets))
+        let clocks = source.clocks.iter().map(|(track, clock)| (*track, *clock)).collect();
+        Some(Replay {
+            source: Arc::clone(&source.id),
+            clocks,
+            packets,
+        })
     }
 
     /// A child asks for packets again.

@@ -24,7 +24,8 @@ pub mod wire;
 pub use hop::HopStats;
 pub use node::TrunkNode;
 pub use output::{
-    EdgeId, FailoverPhase, Features, Interest, MeshDrop, NodeConfig, Output, PeerSnapshot, Priority, StreamSnapshot,
+    EdgeId, FailoverPhase, Features, Interest, MeshDrop, NodeConfig, Output, PeerSnapshot, Priority, Replay,
+    StreamSnapshot,
 };
 pub use routes::RouteRejected;
 pub use trunk_rtp::{TrunkRtp, encode_rtp};

@@ -1,7 +1,7 @@
 //! One edge's part in all streams: tells inputs apart and gives each to its stream.
 
 use crate::mesh::net::Net;
-use crate::mesh::output::{EdgeId, Interest, MeshDrop, NodeConfig, Output, PeerSnapshot, StreamSnapshot};
+use crate::mesh::output::{EdgeId, Interest, MeshDrop, NodeConfig, Output, PeerSnapshot, Replay, StreamSnapshot};
 use crate::mesh::routes::{RouteRejected, check_routes};
 use crate::mesh::stream::{LINGER, Source, Stream};
 use crate::mesh::varint::Reader;
@@ -270,7 +270,7 @@ impl TrunkNode {
     }
 
     /// The packets from the latest key frame on, for a worker whose people have just come.
-    pub fn replay(&self, room: &str, now: Time) -> Option<(Arc<SourceId>, Vec<(u8, Arc<MediaPacket>)>)> {
+    pub fn replay(&self, room: &str, now: Time) -> Option<Replay> {
         self.streams.get(room)?.replay(now)
     }
 

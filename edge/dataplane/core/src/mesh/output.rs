@@ -227,6 +227,17 @@ pub enum Output {
     },
 }
 
+/// What a worker whose people have just come is caught up with.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Replay {
+    /// Whose packets.
+    pub source: Arc<SourceId>,
+    /// The publisher's wallclock by track.
+    pub clocks: Vec<(u8, SenderClock)>,
+    /// From the latest key frame on, with the audio beside it, in arrival order; empty when decoding could not start.
+    pub packets: Vec<(u8, Arc<MediaPacket>)>,
+}
+
 /// Why something from a neighbour was dropped.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum MeshDrop {

@@ -1,0 +1,122 @@
+//! Trunks on the wire: QUIC connections to other edges on a thread of their own, around the core's `TrunkNode`.
+//!
+//! - `identity`: certificates and who a neighbour proves to be; `transport`: QUIC's settings and our congestion window.
+//! - `connection`: one connection's tasks; `queue`: what waits for it, by priority.
+//! - `hub`: the node, the rings to the shards, and which connection a neighbour has; `dial`: getting one.
+//!
+//! No decision about a stream is made here, and nothing but this thread touches the node.
+
+mod connection;
+mod dial;
+mod hub;
+mod identity;
+mod queue;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+use crate::link::{TrunkConfig, TrunkHandle, TrunkLink};
+use hub::Hub;
+use quinn::{Endpoint, EndpointConfig, TokioRuntime, VarInt};
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task::LocalSet;
+
+/// Looked at the clock at least this often, whatever the node says.
+const TURN_MAX: Duration = Duration::from_millis(50);
+/// Time for neighbours to hear that we close.
+const CLOSE_GRACE: Duration = Duration::from_millis(300);
+
+/// Binds the trunk socket and starts the trunk thread. Errors name the address or what is wrong with the certificate.
+pub fn spawn(config: TrunkConfig, link: TrunkLink) -> io::Result<TrunkHandle> {
+    let identity = if config.certificate_pem.is_empty() {
+        None
+    } else {
+        Some(identity::load(&config)?)
+    };
+    let socket = std::net::UdpSocket::bind(config.bind)
+        .map_err(|error| io::Error::new(error.kind(), format!("trunk socket {}: {error}", config.bind)))?;
+    let local_address = socket.local_addr()?;
+    let (started, start) = mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name("tradewind-trunk".to_owned())
+        .spawn(move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .enable_time()
+                .build()
+            {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            LocalSet::new().block_on(&runtime, async move {
+                match open(&config, identity, socket, &link) {
+                    Ok(endpoint) => {
+                        let _ = started.send(Ok(()));
+                        run(Rc::new(RefCell::new(Hub::new(&config, link, endpoint)))).await;
+                    }
+                    Err(error) => drop(started.send(Err(error))),
+                }
+            });
+        })?;
+    start
+        .recv()
+        .map_err(|_| io::Error::other("the trunk thread ended at its start"))??;
+    Ok(TrunkHandle { local_address, thread })
+}
+
+fn open(
+    config: &TrunkConfig,
+    identity: Option<identity::Identity>,
+    socket: std::net::UdpSocket,
+    link: &TrunkLink,
+) -> io::Result<Option<Endpoint>> {
+    let Some(identity) = identity else { return Ok(None) };
+    let transport = Arc::new(transport::transport(config.window_bytes, link.clock));
+    let server = identity.server(Arc::clone(&transport))?;
+    let mut endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))?;
+    endpoint.set_default_client_config(identity.client(transport)?);
+    Ok(Some(endpoint))
+}
+
+/// Everything that is not a connection's own task: rings, commands, time.
+async fn run(hub: Rc<RefCell<Hub>>) {
+    let endpoint = hub.borrow().endpoint.clone();
+    if let Some(endpoint) = endpoint.clone() {
+        tokio::task::spawn_local(dial::accept(Rc::clone(&hub), endpoint));
+    }
+    let waker = hub.borrow().link.mailbox.waker();
+    // SAFETY: the eventfd is owned by the `Arc` that moves into the `AsyncFd`, and never closed or replaced before it.
+    let wake = unsafe { AsyncFd::register_with_interest(waker, Interest::READABLE) };
+    let wake = wake.ok(); // without it, rings are looked at every turn
+    loop {
+        let Some(deadline) = Hub::turn(&hub) else { break };
+        let wait = tokio::time::sleep(deadline.min(if wake.is_some() {
+            TURN_MAX
+        } else {
+            Duration::from_millis(1)
+        }));
+        match &wake {
+            Some(wake) => tokio::select! {
+                ready = wake.readable() => {
+                    if let Ok(mut ready) = ready {
+                        ready.clear_ready();
+                    }
+                }
+                () = wait => {}
+            },
+            None => wait.await,
+        }
+    }
+    if let Some(endpoint) = endpoint {
+        endpoint.close(VarInt::from_u32(connection::CLOSE_SHUTDOWN), b"shutdown");
+        let _ = tokio::time::timeout(CLOSE_GRACE, endpoint.wait_idle()).await;
+    }
+}
