@@ -78,7 +78,9 @@ async def open_browser() -> AsyncIterator[Browser]:
                 page = context.pages[0] if context.pages else await context.new_page()
                 await page.add_init_script(path=_PROBE)
                 # A loopback origin is a secure context, which AudioWorklet demands; nothing is fetched from it.
-                await page.route(_BLANK, lambda route: route.fulfill(content_type="text/html", body="<!doctype html><body>"))
+                await page.route(
+                    _BLANK, lambda route: route.fulfill(content_type="text/html", body="<!doctype html><body>")
+                )
                 await page.goto(_BLANK)
                 yield Browser(page, _browser_pid(profile))
             finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -27,7 +28,9 @@ def generator_path() -> Path:
         candidate = target / profile / "tradewind-generator"
         if candidate.exists():
             return candidate
-    raise GeneratorMissing("the load generator is not built: run `make bench-build`, or set TRADEWIND_GENERATOR to its path")
+    raise GeneratorMissing(
+        "the load generator is not built: run `make bench-build`, or set TRADEWIND_GENERATOR to its path"
+    )
 
 
 class GeneratorFailed(RuntimeError):
@@ -49,7 +52,8 @@ class GeneratorProcess:
 
     async def hear(self, *, timeout_s: float) -> dict[str, Any]:
         """The next event. Raises GeneratorFailed when there will be none, TimeoutError when it does not come."""
-        assert self._process.stdout is not None and self._process.stderr is not None
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
         async with asyncio.timeout(timeout_s):
             line = await self._process.stdout.readline()
             if not line:
@@ -68,7 +72,8 @@ class GeneratorProcess:
 
     async def close(self) -> dict[str, Any] | None:
         """End of input, last event, end of process."""
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         last = None
         try:
@@ -113,7 +118,14 @@ class Swarm:
     async def host(self, name: str, url: str, *, token: str = "", packets_per_frame: int = 3) -> float:
         """Publish; milliseconds until the session was connected. Raises GeneratorFailed with the server's words."""
         return await self._open(
-            {"op": "host", "id": name, "url": url, "token": token, "packets_per_frame": packets_per_frame, "seed": self._seed}
+            {
+                "op": "host",
+                "id": name,
+                "url": url,
+                "token": token,
+                "packets_per_frame": packets_per_frame,
+                "seed": self._seed,
+            }
         )
 
     async def watch(self, name: str, url: str, *, token: str = "") -> float:
@@ -152,4 +164,4 @@ def longest_pause_ms(frames: Sequence[Sequence[float]], *, since_ms: float, unti
     `frames` are `[time_ms, rtp_timestamp, key_frame]` as a watcher reports them.
     """
     moments = [since_ms, *(frame[0] for frame in frames if since_ms <= frame[0] <= until_ms), until_ms]
-    return max(later - earlier for earlier, later in zip(moments, moments[1:], strict=False))
+    return max(later - earlier for earlier, later in itertools.pairwise(moments))

@@ -65,7 +65,13 @@ def _print(report: Report) -> None:
     content = report.as_json()
     content.pop("evidence")
     for bar in content.pop("bars"):  # type: ignore[attr-defined]
-        value = "–" if bar["value"] is None else f"{bar['value']:,.4g}" if abs(bar["value"]) < 1e4 else f"{bar['value']:,.0f}"
+        value = (
+            "–"
+            if bar["value"] is None
+            else f"{bar['value']:,.4g}"
+            if abs(bar["value"]) < 1e4
+            else f"{bar['value']:,.0f}"
+        )
         print(f"{'ok  ' if bar['ok'] else 'MISS'} {bar['name']:32} {value:>12}  bar {bar['bar']}")
     if report.exit_code == EXIT_NO_PROOF:
         for problem in report.problems:

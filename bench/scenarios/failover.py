@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Sequence
 from typing import Any, Final
@@ -39,13 +40,15 @@ RTT_MS: Final = {
 
 
 def _rtt_of_path_ms(path: Sequence[str]) -> float:
-    return sum(RTT_MS.get((a, b)) or RTT_MS[(b, a)] for a, b in zip(path, path[1:], strict=False))
+    return sum(RTT_MS.get((a, b)) or RTT_MS[(b, a)] for a, b in itertools.pairwise(path))
 
 
 async def run(options: RunOptions) -> Outcome:
     """One host on sg, one watcher on fra; both are generators whose every frame is accounted for."""
     links = {pair: LinkConditions(delay_ms=rtt / 2) for pair, rtt in RTT_MS.items()}
-    spec = WorldSpec(regions=("sg", "fra", "iad", "dxb", "bom"), links=links, seed=options.seed, without=options.without)
+    spec = WorldSpec(
+        regions=("sg", "fra", "iad", "dxb", "bom"), links=links, seed=options.seed, without=options.without
+    )
     choice = random.Random(options.seed)
     faults = _FAULTS_QUICK if options.quick else _FAULTS_FULL
     alarms = _FALSE_ALARMS_QUICK if options.quick else _FALSE_ALARMS_FULL
@@ -60,7 +63,9 @@ async def run(options: RunOptions) -> Outcome:
         for number in range(faults):
             for kind in ("kill", "blackout"):
                 rows.append(await run_.fault(kind, choice))
-                options.progress(f"{number + 1} of {faults}: {kind} of {rows[-1]['relay']}: gap {rows[-1]['gap_ms']:.0f} ms")
+                options.progress(
+                    f"{number + 1} of {faults}: {kind} of {rows[-1]['relay']}: gap {rows[-1]['gap_ms']:.0f} ms"
+                )
         gaps = [row["gap_ms"] for row in rows]
         return Outcome(
             results={
@@ -75,7 +80,11 @@ async def run(options: RunOptions) -> Outcome:
                 "faults": rows,
                 "false_alarms": moves,
                 "backup": backup_ratio,
-                "generator": {"hosts_pid": hosts.pid, "watchers_pid": watchers.pid, "frame_interval_ms": _FRAME_INTERVAL_MS},
+                "generator": {
+                    "hosts_pid": hosts.pid,
+                    "watchers_pid": watchers.pid,
+                    "frame_interval_ms": _FRAME_INTERVAL_MS,
+                },
                 **await world.evidence(hosts=hosts.pid, watchers=watchers.pid),
             },
         )
@@ -111,7 +120,13 @@ class _Run:
         after = await self._world.wan_bytes()
         media = after[active[-2], "fra"] - before[active[-2], "fra"]
         warm = after[backup[-2], "fra"] - before[backup[-2], "fra"]
-        return {"ratio": warm / media if media else None, "active": active, "backup": backup, "media_bytes": media, "backup_bytes": warm}
+        return {
+            "ratio": warm / media if media else None,
+            "active": active,
+            "backup": backup,
+            "media_bytes": media,
+            "backup_bytes": warm,
+        }
 
     async def fault(self, kind: str, choice: random.Random) -> dict[str, Any]:
         """Break the active relay, measure the viewer's longest pause, mend it."""

@@ -37,7 +37,9 @@ async def run(options: RunOptions) -> Outcome:
             options.progress(f"{passed:.0f} of {seconds:.0f} s")
         after = await viewer.call("viewerReport", {"since": len(before["samples"])})
         elapsed = (after["video"]["timestamp"] - before["video"]["timestamp"]) / 1000
-        used = {f"{name}_cores": (browser.usage().cpu_seconds - cpu[name]) / elapsed for name, browser in browsers.items()}
+        used = {
+            f"{name}_cores": (browser.usage().cpu_seconds - cpu[name]) / elapsed for name, browser in browsers.items()
+        }
         return judge(
             before=before,
             after=after,

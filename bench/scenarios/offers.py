@@ -35,7 +35,9 @@ async def run(options: RunOptions) -> Outcome:
         rows = await _refusals(world, options)
         worst = max(max(times) for times in rows["times_ms"].values())
         answered = {name: sorted(set(statuses)) for name, statuses in rows["statuses"].items()}
-        accepted = [name for name, statuses in answered.items() if any(status < 400 or status >= 500 for status in statuses)]
+        accepted = [
+            name for name, statuses in answered.items() if any(status < 400 or status >= 500 for status in statuses)
+        ]
         return Outcome(
             results={"hostile_offer_max_ms": worst},
             evidence={

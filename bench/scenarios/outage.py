@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any, Final
 
 from bench.generator_process import GeneratorFailed, Swarm, swarm
@@ -27,7 +28,9 @@ _LINKS: Final = {
 
 async def run(options: RunOptions) -> Outcome:
     """Fifteen rooms enter at sg; watchers stay on every edge while others join, half of them cold."""
-    spec = WorldSpec(regions=("sg", "fra", "iad"), links=_LINKS, seed=options.seed, without=options.without, tokens=True)
+    spec = WorldSpec(
+        regions=("sg", "fra", "iad"), links=_LINKS, seed=options.seed, without=options.without, tokens=True
+    )
     outage_s = _OUTAGE_S_QUICK if options.quick else _OUTAGE_S_FULL
     async with open_world(spec) as world, swarm(options.seed) as hosts, swarm(options.seed) as watchers:
         rooms = [f"room-{number}" for number in range(_ROOMS)]
@@ -42,7 +45,7 @@ async def run(options: RunOptions) -> Outcome:
                 await world.wait_for_route(room, edge, lambda route: bool(route.get("primary")), timeout_s=30)
         await asyncio.sleep(3)
         await watchers.report()
-        load = _Load(world, watchers, rooms, tokens, {pair for pair in steady})
+        load = _Load(world, watchers, rooms, tokens, set(steady))
         options.progress("killing control")
         world.kill_control()
         joins = await load.run(outage_s, options)
@@ -58,7 +61,10 @@ async def run(options: RunOptions) -> Outcome:
         if len(cold) * 2 < len(joins) * 0.9:
             no_proof.append(f"only {len(cold)} of {len(joins)} joins were cold")
         return Outcome(
-            results={"viewer_interruptions": float(len(interruptions)), "joins_refused": float(len(refused) + len(silent))},
+            results={
+                "viewer_interruptions": float(len(interruptions)),
+                "joins_refused": float(len(refused) + len(silent)),
+            },
             evidence={
                 "samples": len(joins) + len(steady),
                 "attempts": len(joins),
@@ -66,7 +72,9 @@ async def run(options: RunOptions) -> Outcome:
                 "outage_s": outage_s,
                 "interruptions": interruptions,
                 "refused": refused + silent,
-                "first_frame_cold_p95_ms": percentile([row["first_frame_ms"] for row in cold if row["first_frame_ms"]], 0.95),
+                "first_frame_cold_p95_ms": percentile(
+                    [row["first_frame_ms"] for row in cold if row["first_frame_ms"]], 0.95
+                ),
                 "joins": joins,
                 "generator": {"hosts_pid": hosts.pid, "watchers_pid": watchers.pid},
                 **await world.evidence(hosts=hosts.pid, watchers=watchers.pid),
@@ -76,7 +84,9 @@ async def run(options: RunOptions) -> Outcome:
 
 
 class _Load:
-    def __init__(self, world: World, watchers: Swarm, rooms: list[str], tokens: dict[str, str], steady: set[tuple[str, str]]) -> None:
+    def __init__(
+        self, world: World, watchers: Swarm, rooms: list[str], tokens: dict[str, str], steady: set[tuple[str, str]]
+    ) -> None:
         self._world, self._watchers, self._rooms, self._tokens = world, watchers, rooms, tokens
         self._last_seen: dict[tuple[str, str], float] = {pair: float("inf") for pair in steady}
         self._frames: dict[str, list[float]] = {}
@@ -94,7 +104,14 @@ class _Load:
                 await self._leave(leaving.pop(0))
             pair, cold = self._choose(want_cold=len(rows) % 2 == 0, now=loop.time())
             name = f"join-{len(rows)}"
-            row: dict[str, Any] = {"name": name, "edge": pair[0], "room": pair[1], "cold": cold, "error": "", "first_frame_ms": None}
+            row: dict[str, Any] = {
+                "name": name,
+                "edge": pair[0],
+                "room": pair[1],
+                "cold": cold,
+                "error": "",
+                "first_frame_ms": None,
+            }
             rows.append(row)
             try:
                 await self._watchers.watch(name, self._world.whep(*pair), token=self._tokens[pair[1]])
@@ -141,7 +158,7 @@ class _Load:
         return [
             {"viewer": name, "at_ms": earlier, "pause_ms": later - earlier}
             for name, moments in self._frames.items()
-            for earlier, later in zip(moments, moments[1:], strict=False)
+            for earlier, later in itertools.pairwise(moments)
             if later - earlier > _INTERRUPTION_MS
         ]
 

@@ -1,4 +1,4 @@
-"""From POST to the first decoded frame in Chromium, warm and cold, with hosts that answer key-frame requests and not."""
+"""From POST to the first decoded frame in Chromium, warm and cold; hosts that answer key-frame requests, and not."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ async def run(options: RunOptions) -> Outcome:
                     f"warm {warm[-1]['first_frame_ms']:.0f} ms"
                 )
             steady = {room: await _steady_delay_ms(world, viewer, room) for room in _ROOMS}
-            excess = [row["settled_ms"] - steady[row["room"]] for row in (*warm, *cold) if row["settled_ms"] is not None]
+            excess = [
+                row["settled_ms"] - steady[row["room"]] for row in (*warm, *cold) if row["settled_ms"] is not None
+            ]
             return Outcome(
                 results={
                     "first_frame_warm_p95_ms": percentile([row["first_frame_ms"] for row in warm], 0.95),

@@ -44,7 +44,9 @@ async def run(options: RunOptions) -> Outcome:
             evidence={
                 "samples": len(every),
                 "attempts": len(skews),
-                "p95_by_phase_ms": {name: percentile([abs(skew) for skew in phase], 0.95) for name, phase in skews.items()},
+                "p95_by_phase_ms": {
+                    name: percentile([abs(skew) for skew in phase], 0.95) for name, phase in skews.items()
+                },
                 "raw_samples_ms": skews,
                 "generator": {"host_cpu_s": host.usage().cpu_seconds, "viewer_cpu_s": viewer.usage().cpu_seconds},
                 **await world.evidence(chromium_host=host.pid, chromium_viewer=viewer.pid, ffmpeg_host=ffmpeg.pid),

@@ -41,11 +41,13 @@ def application(relay: Relay) -> Starlette:
 
     async def put_link(request: Request) -> Response:
         origin, destination = request.path_params["a"], request.path_params["b"]
-        changes = ConditionsChange.model_validate_json(await request.body()).changes()
+        change = ConditionsChange.model_validate_json(await request.body())
         directions = [relay.direction(origin, destination)]
         if request.query_params.get("both", "0") not in ("0", "false", ""):
             directions.append(relay.direction(destination, origin))
-        applied = [direction.model.apply_changes(**changes) for direction in directions]
+        applied = [direction.model.apply_changes(**change.changes()) for direction in directions]
+        for direction in directions if change.lose_next is not None else ():
+            direction.model.lose_next(change.lose_next or 0)
         return JSONResponse({"links": [_conditions(d) for d in directions], "changed": len(applied)})
 
     async def get_links(_request: Request) -> Response:
@@ -136,6 +138,7 @@ def _direction_stats(direction: DirectionState) -> dict[str, Any]:
         "from": direction.origin,
         "to": direction.destination,
         **counters,
+        "delivered_bytes_by_kind": dict(direction.delivered_bytes),
         "mean_burst_packets": lost / bursts if bursts else 0.0,
         "delay_ms": _histogram(direction.delay),
         "conditions": asdict(direction.model.conditions),

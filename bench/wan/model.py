@@ -137,6 +137,7 @@ class LinkDirection:
         self._random = random
         self._loss = GilbertElliott(random)
         self._in_loss_burst = False
+        self._lose_next = 0
         self._last_due = 0.0
         self._bottleneck_free_at = 0.0
         self._conditions = conditions
@@ -156,6 +157,12 @@ class LinkDirection:
         self.apply_conditions(replace(self._conditions, **changes))  # type: ignore[arg-type]
         return self._conditions
 
+    def lose_next(self, packets: int) -> None:
+        """One burst of exactly this length, beginning with the next packet; counted as loss. Raises ValueError."""
+        if not 0 <= packets <= 10_000:
+            raise ValueError(f"a burst has 0 to 10,000 packets, not {packets}")
+        self._lose_next = packets
+
     def handle_packet(self, size_bytes: int, *, now: float) -> list[Delivery]:
         """Decides the fate of one packet that enters now; an empty list is a counted drop."""
         conditions = self._conditions
@@ -164,7 +171,8 @@ class LinkDirection:
         counters.offered_bytes += size_bytes
         if conditions.blackout:
             return self._drop(Drop.BLACKOUT)
-        if self._loss.handle_packet():
+        if self._lose_next > 0 or self._loss.handle_packet():
+            self._lose_next = max(0, self._lose_next - 1)
             if not self._in_loss_burst:
                 counters.loss_bursts += 1
             self._in_loss_burst = True

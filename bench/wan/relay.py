@@ -46,6 +46,8 @@ class DirectionState:
     model: LinkDirection
     delay: DelayHistogram = field(default_factory=DelayHistogram)
     """From reading a packet to sending it."""
+    delivered_bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    """UDP payload bytes that came out, by what the sockets are for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -86,7 +88,7 @@ class Relay:
         self._loop = loop
         self._host = str(settings.host)
         self._schedule_max = settings.schedule_max_packets
-        self._schedule: list[tuple[float, int, socket.socket, bytes, Address, DirectionState, float]] = []
+        self._schedule: list[tuple[float, int, socket.socket, bytes, Address, DirectionState, Kind, float]] = []
         self._sequence = 0
         self._targets: dict[tuple[str, Kind], Address] = {}
         self._sockets: list[socket.socket] = []
@@ -181,7 +183,7 @@ class Relay:
                 out = side.opposite.socket
             else:
                 out = self._open_flow(side, source).socket
-            self._forward(side.direction, data, out, targets.get(far))
+            self._forward(side.direction, side.kind, data, out, targets.get(far))
 
     def _read_flow(self, flow: Flow) -> None:
         direction = flow.side.opposite.direction
@@ -190,7 +192,7 @@ class Relay:
                 data, _source = flow.socket.recvfrom(65535)
             except BlockingIOError:
                 return
-            self._forward(direction, data, flow.side.socket, flow.client)
+            self._forward(direction, flow.side.kind, data, flow.side.socket, flow.client)
 
     def _open_flow(self, side: Side, client: Address) -> Flow:
         if len(side.flows) >= FLOWS_MAX:
@@ -203,7 +205,9 @@ class Relay:
         self._loop.add_reader(flow.socket.fileno(), self._read_flow, flow)
         return flow
 
-    def _forward(self, direction: DirectionState, data: bytes, out: socket.socket, to: Address | None) -> None:
+    def _forward(
+        self, direction: DirectionState, kind: Kind, data: bytes, out: socket.socket, to: Address | None
+    ) -> None:
         now = time.monotonic()
         for delivery in direction.model.handle_packet(len(data), now=now):
             if to is None:
@@ -218,7 +222,7 @@ class Relay:
                 changed[delivery.corrupt_at] ^= 0xFF
                 payload = bytes(changed)
             self._sequence += 1
-            heappush(self._schedule, (delivery.due, self._sequence, out, payload, to, direction, now))
+            heappush(self._schedule, (delivery.due, self._sequence, out, payload, to, direction, kind, now))
         if self._schedule:
             due = self._schedule[0][0]
             if due <= now:
@@ -230,7 +234,7 @@ class Relay:
         schedule = self._schedule
         now = time.monotonic()
         while schedule and schedule[0][0] <= now:
-            due, _sequence, out, data, to, direction, received_at = heappop(schedule)
+            due, _sequence, out, data, to, direction, kind, received_at = heappop(schedule)
             try:
                 out.sendto(data, to)
             except OSError:
@@ -238,6 +242,7 @@ class Relay:
                 continue
             now = time.monotonic()
             direction.model.handle_delivered(len(data))
+            direction.delivered_bytes[kind] += len(data)
             direction.delay.handle_value((now - received_at) * 1000.0)
             self.lateness.handle_value((now - due) * 1000.0)
         if schedule:

@@ -50,6 +50,9 @@ class ConditionsChange(_Model):
     corrupt_ratio: float | None = None
     blackout: bool | None = None
 
+    lose_next: int | None = None
+    """Not a condition but an event: exactly this many of the next packets are lost."""
+
     def changes(self) -> dict[str, Any]:
         """The fields that were given. `rate_kbps` may be given as null: no bottleneck any more."""
         given = {name: getattr(self, name) for name in self.model_fields_set if name in CONDITION_NAMES}

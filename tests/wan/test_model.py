@@ -145,3 +145,12 @@ def test_histogram_quantiles_are_within_a_bucket() -> None:
     assert histogram.quantile_ms(0.5) == pytest.approx(500, rel=0.25)
     assert histogram.quantile_ms(1.0) == 1000
     assert histogram.sum_ms / histogram.count == pytest.approx(500.5)
+
+
+def test_lose_next_loses_exactly_that_burst() -> None:
+    direction = LinkDirection(LinkConditions(), Random(1))
+    direction.handle_packet(100, now=0.0)
+    direction.lose_next(8)
+    fates = [bool(direction.handle_packet(100, now=1.0)) for _ in range(12)]
+    assert fates == [False] * 8 + [True] * 4
+    assert direction.counters.loss_bursts == 1
