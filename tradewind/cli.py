@@ -134,6 +134,24 @@ def _load(model: type[SettingsT], config: Path | None, pairs: list[str] | None) 
     return load_settings(model, toml_path=config, environ=os.environ, flags=parse_flags(pairs or []))
 
 
+@app.command(
+    epilog="Examples: [bold]tradewind bench latency[/bold] · [bold]tradewind bench failover --quick --json out.json[/bold]"
+)
+def bench(
+    scenario: Annotated[str, typer.Argument(help="latency, startup, sync, forward, failover, outage or offers.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Short; shows that it works, not how well.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Decides losses and choices.")] = 1,
+    without: Annotated[list[str] | None, typer.Option("--without", help="Switch a feature off; repeatable.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the whole report with its evidence.")] = None,
+) -> None:
+    """Measure a scenario against its bars. Exit: 0 all hold, 6 one falls short, 5 the run proves nothing."""
+    from bench import registry
+
+    with _one_line_errors():
+        code = registry.run(scenario, seed=seed, quick=quick, without=without or (), json_file=json_file)
+    raise typer.Exit(code)
+
+
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     """An expected failure is one line and exit code 1; bugs keep their traceback."""
