@@ -11,11 +11,11 @@ use tradewind_core::session::SessionDrop;
 use tradewind_core::srtp::SrtpDrop;
 
 macro_rules! named {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)* }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $text:literal,)* }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(usize)]
-        pub enum $name { $($(#[$variant_meta])* $variant,)* }
+        pub enum $name { $($(#[doc = $doc])+ $variant,)* }
 
         impl $name {
             /// Every variant, in order.
@@ -24,6 +24,11 @@ macro_rules! named {
             /// The name in metrics and snapshots.
             pub const fn name(self) -> &'static str {
                 match self { $($name::$variant => $text,)* }
+            }
+
+            /// What the metric's HELP line says.
+            pub fn help(self) -> &'static str {
+                match self { $($name::$variant => concat!($($doc),+).trim_start(),)* }
             }
         }
     };
@@ -108,30 +113,6 @@ named! {
         ReplaysStarted = "replays_started",
         /// Packets too large for a trunk's datagrams, sent on a stream.
         TrunkOversize = "trunk_oversize",
-    }
-}
-
-impl Counter {
-    /// What the metric's HELP line says.
-    pub const fn help(self) -> &'static str {
-        match self {
-            Counter::PacketsReceived => "Datagrams received.",
-            Counter::BytesReceived => "Bytes received in UDP payloads.",
-            Counter::PacketsSent => "Media packets sent to viewers, retransmissions included.",
-            Counter::BytesSent => "Bytes sent in UDP payloads.",
-            Counter::SendCalls => "System calls made to send.",
-            Counter::GsoFallbacks => {
-                "Segmented sends (UDP_SEGMENT) that the kernel refused; single sends took their place."
-            }
-            Counter::RetransmissionsSent => "Packets sent again because a viewer asked.",
-            Counter::NacksReceived => "Sequence numbers viewers asked for.",
-            Counter::NacksSent => "Sequence numbers asked of publishers.",
-            Counter::KeyFrameRequestsSent => "Key frames asked of publishers.",
-            Counter::SessionsConnected => "Sessions that completed ICE and DTLS.",
-            Counter::SessionsClosed => "Sessions closed.",
-            Counter::ForeignHanded => "Datagrams handed to the shard that owns their session.",
-            Counter::ReplaysStarted => "Viewers started from a kept key frame.",
-        }
     }
 }
 
