@@ -135,7 +135,7 @@ def _load(model: type[SettingsT], config: Path | None, pairs: list[str] | None) 
 
 
 @app.command(
-    epilog="Examples: [bold]tradewind bench latency[/bold] · [bold]tradewind bench failover --quick --json out.json[/bold]"
+    epilog="Examples: [bold]tradewind bench latency[/bold] · [bold]tradewind bench failover --quick --json F[/bold]"
 )
 def bench(
     scenario: Annotated[str, typer.Argument(help="latency, startup, sync, forward, failover, outage or offers.")],
