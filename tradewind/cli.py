@@ -136,13 +136,13 @@ def demo_link(
     epilog="Examples: [bold]tradewind bench forward --quick[/bold], [bold]tradewind bench forward --without gso[/bold]"
 )
 def bench(
-    scenario: Annotated[str, typer.Argument(help="A scenario's name, or `all`.")],
-    quick: Annotated[bool, typer.Option("--quick", help="Short and untimed: does it measure at all?")] = False,
-    seed: Annotated[int, typer.Option(help="Of everything random in it.")] = 1,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where the report goes.")] = None,
-    without: Annotated[list[str] | None, typer.Option(help="Switch off a feature; the bars must then fall.")] = None,
+    scenario: Annotated[str, typer.Argument(help="latency, startup, sync, forward, failover, outage, offers, or all.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Short; shows that it works, not how well.")] = False,
+    seed: Annotated[int, typer.Option(help="Decides losses and choices.")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the whole report with its evidence.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="Switch a feature off; repeatable.")] = None,
 ) -> None:
-    """Measure. Exit code 0: all bars hold; 6: one falls short; 5: no proof."""
+    """Measure scenarios against their bars. Exit: 0 all hold, 6 one falls short, 5 a run proves nothing."""
     from bench import registry
 
     with _one_line_errors():
@@ -264,24 +264,6 @@ def _load(model: type[SettingsT], config: Path | None, pairs: list[str] | None) 
     from tradewind.common.settings import load_settings, parse_flags
 
     return load_settings(model, toml_path=config, environ=os.environ, flags=parse_flags(pairs or []))
-
-
-@app.command(
-    epilog="Examples: [bold]tradewind bench latency[/bold] · [bold]tradewind bench failover --quick --json F[/bold]"
-)
-def bench(
-    scenario: Annotated[str, typer.Argument(help="latency, startup, sync, forward, failover, outage or offers.")],
-    quick: Annotated[bool, typer.Option("--quick", help="Short; shows that it works, not how well.")] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Decides losses and choices.")] = 1,
-    without: Annotated[list[str] | None, typer.Option("--without", help="Switch a feature off; repeatable.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the whole report with its evidence.")] = None,
-) -> None:
-    """Measure a scenario against its bars. Exit: 0 all hold, 6 one falls short, 5 the run proves nothing."""
-    from bench import registry
-
-    with _one_line_errors():
-        code = registry.run(scenario, seed=seed, quick=quick, without=without or (), json_file=json_file)
-    raise typer.Exit(code)
 
 
 @contextmanager
