@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench.report import BarSpec, Outcome
 
@@ -26,6 +25,6 @@ class Scenario:
     name: str
     claim: str
     bars: tuple[BarSpec, ...]
-    run: Callable[[RunOptions], Coroutine[Any, Any, Outcome]]
+    run: Callable[[RunOptions], Awaitable[Outcome]]
     evidence: Sequence[str] = ()
     features: tuple[str, ...] = ()

@@ -47,14 +47,8 @@ def decide(snapshot: Snapshot, state: BrainState, now: float) -> Decision:
     for source in sorted({stream.source_edge for stream in snapshot.streams} & set(links.index)):
         round_.decide_source(source)
     routes = tuple(sorted(round_.routes, key=lambda route: (route.edge_id, route.room)))
-    costs = {
-        (links.edge_ids[a], links.edge_ids[b]): float(links.cost_ms[a, b])
-        for a in range(len(links.edge_ids))
-        for b in range(len(links.edge_ids))
-        if links.usable[a, b]
-    }
     return Decision(
-        RouteTable(routes, verdicts, costs),
+        RouteTable(routes, verdicts, links.verdicts()),
         BrainState(grace_until, now, round_.memories, round_.departures.times),
     )
 
@@ -189,6 +183,7 @@ class _Round:
             provisional=not measured,
             reason="",
             reason_at=float("-inf"),
+            born_at=self._now,
         )
 
     def _finish(

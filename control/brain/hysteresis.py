@@ -16,6 +16,8 @@ BETTER_RATIO = 0.10
 BETTER_MS = 5.0
 BETTER_REPORTS = 3
 DWELL_S = 30.0
+# A young route was chosen from the first few samples; three reports may correct it without waiting for the dwell.
+YOUNG_S = 15.0
 # Coming back to the path before this soon is a flap; each doubles the dwell, up to eight minutes.
 FLAP_WINDOW_S = 300.0
 FLAPS_MAX = 4
@@ -73,7 +75,8 @@ def decide_move(memory: RouteMemory, incumbent: Path | None, target: Path, carri
         )
     if jumped and memory.worse_streak >= JUMP_REPORTS:
         return MoveVerdict(Move.FAILED, memory)
-    rested = now - memory.moved_at >= DWELL_S * 2.0**memory.flaps
+    young = now - memory.born_at < YOUNG_S
+    rested = young or now - memory.moved_at >= DWELL_S * 2.0**memory.flaps
     if better and rested and memory.better_streak >= BETTER_REPORTS:
         return MoveVerdict(Move.MOVE, memory)
     return MoveVerdict(Move.STAY, memory)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from control.brain.cost import Matrix, link_cost_ms
-from control.brain.world import EdgeState, EdgeVerdict, LinkClaim, Snapshot
+from control.brain.world import EdgeState, EdgeVerdict, LinkClaim, LinkVerdict, Snapshot
 
 # Light in fibre, group index 1.468.
 FIBRE_KM_PER_MS = 204.2
@@ -56,6 +56,23 @@ class LinkTable:
     loss_ratio: Matrix
     utilisation: Matrix
     cost_ms: Matrix
+
+    def verdicts(self) -> tuple[LinkVerdict, ...]:
+        """Every measured link as plain values; a link that is out of use costs 0 and says so."""
+        return tuple(
+            LinkVerdict(
+                from_edge=self.edge_ids[a],
+                to_edge=self.edge_ids[b],
+                usable=bool(self.usable[a, b]),
+                one_way_ms=float(self.d50_ms[a, b]),
+                p95_ms=float(self.d95_ms[a, b]),
+                rtt_ms=float(self.rtt_ms[a, b]),
+                loss_ratio=float(self.loss_ratio[a, b]),
+                utilisation=float(self.utilisation[a, b]),
+                cost_ms=float(self.cost_ms[a, b]) if self.usable[a, b] else 0.0,
+            )
+            for a, b in zip(*np.nonzero(self.measured), strict=True)
+        )
 
 
 def estimate_links(snapshot: Snapshot, verdicts: Mapping[str, EdgeVerdict]) -> LinkTable:

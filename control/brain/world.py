@@ -99,12 +99,27 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkVerdict:
+    """One direction of a measured link as it entered the decision; one-way numbers are free of clock offsets."""
+
+    from_edge: str
+    to_edge: str
+    usable: bool
+    one_way_ms: float
+    p95_ms: float
+    rtt_ms: float
+    loss_ratio: float
+    utilisation: float
+    cost_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class RouteTable:
     """Routes of the whole fleet, ordered by edge and room, and what was judged about edges and links on the way."""
 
     routes: tuple[Route, ...]
     verdicts: Mapping[str, EdgeVerdict]
-    link_costs_ms: Mapping[tuple[str, str], float]
+    links: tuple[LinkVerdict, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +136,8 @@ class RouteMemory:
     provisional: bool
     reason: str
     reason_at: float
+    # When the leaf got its first route to this source.
+    born_at: float
     better_streak: int = 0
     worse_streak: int = 0
     streak_at: float = float("-inf")

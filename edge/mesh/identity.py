@@ -1,7 +1,7 @@
 """The edge's certificate: made at the first start by enrolment, read from disk afterwards.
 
-The join token is `tw1.<secret>.<sha256 of control's certificate>`: whoever holds it can tell control from an impostor before
-the secret leaves this machine.
+The join token is `tw1.<secret>.<sha256 of control's certificate>`: whoever holds it can tell control from an impostor
+before the secret leaves this machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 from edge.mesh.errors import EnrolmentError, IdentityError
 from edge.mesh.settings import MeshSettings
 
-JOIN_TOKEN_PREFIX = "tw1"
+JOIN_TOKEN_PREFIX = "tw1"  # noqa: S105 - a label, not a secret
 # One request over TLS; control answers in milliseconds, and a hanging one should not hold the start.
 ENROLMENT_TIMEOUT_S = 10.0
 # A certificate, its CA and an address fit many times over.
@@ -58,7 +58,8 @@ def load_identity(edge_id: str, data_dir: Path) -> EdgeIdentity | None:
         raise IdentityError(f"{folder}/cert.pem cannot be read ({error}): remove {folder} and enrol again") from error
     if edge_id not in owners:
         raise IdentityError(
-            f"{folder}/cert.pem belongs to {', '.join(owners)} and not to {edge_id}: use that edge_id, or another data_dir"
+            f"{folder}/cert.pem belongs to {', '.join(owners)} and not to {edge_id}: "
+            "use that edge_id, or another data_dir"
         )
     address = folder / "control.txt"
     grpc_address = address.read_text().strip() if address.exists() else ""
@@ -66,7 +67,8 @@ def load_identity(edge_id: str, data_dir: Path) -> EdgeIdentity | None:
 
 
 async def ensure_identity(settings: MeshSettings) -> EdgeIdentity:
-    """The identity on disk, or a new one from control. Raises EnrolmentError (`retry` says whether waiting may help)."""
+    """The identity on disk, or a new one from control. Raises EnrolmentError (`retry` says whether waiting may
+    help)."""
     found = load_identity(settings.edge_id, settings.data_dir)
     if found is not None:
         return found
@@ -82,7 +84,8 @@ async def ensure_identity(settings: MeshSettings) -> EdgeIdentity:
 
 
 def save_identity(identity: EdgeIdentity, data_dir: Path) -> None:
-    """Writes the files; the key is readable by its owner only, and the certificate comes last so that a crash enrols again."""
+    """Writes the files; the key is readable by its owner only, and the certificate comes last so that a crash enrols
+    again."""
     folder = data_dir / "identity"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, content, mode in (
@@ -92,7 +95,7 @@ def save_identity(identity: EdgeIdentity, data_dir: Path) -> None:
         ("cert.pem", identity.certificate_pem, 0o644),
     ):
         scratch = folder / f".{name}"
-        with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
             file.write(content)
         scratch.replace(folder / name)
 

@@ -49,6 +49,8 @@ class DataplaneSample:
     trunks: tuple[TrunkSample, ...]
     streams: tuple[StreamSample, ...]
     load: EdgeLoad
+    # CPU seconds of the packet path's threads since their start, by thread.
+    cpu_seconds: Mapping[str, float]
 
 
 class MeshPort(Protocol):
@@ -128,4 +130,4 @@ class NativePort:
             for stream in snapshot.streams
         )
         load = EdgeLoad(hosts=snapshot.hosts, viewers=snapshot.viewers)
-        return DataplaneSample(trunks, streams, load)
+        return DataplaneSample(trunks, streams, load, dict(snapshot.cpu_seconds))

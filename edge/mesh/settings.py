@@ -18,7 +18,8 @@ class PeerAddress:
 
 @dataclass(frozen=True, slots=True)
 class StaticRoute:
-    """A route from the settings, for an edge that runs without control. Paths begin here and end at the source's edge."""
+    """A route from the settings, for an edge that runs without control. Paths begin here and end at the source's
+    edge."""
 
     room: str
     source_edge: str

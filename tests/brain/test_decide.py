@@ -13,7 +13,7 @@ from tests.brain.worlds import FIVE, THREE, Fleet
 def three() -> Fleet:
     fleet = Fleet(THREE)
     fleet.publish("demo", "sg", watched_at=("fra",))
-    fleet.run(5)
+    fleet.run(20)
     return fleet
 
 
@@ -75,6 +75,16 @@ def test_a_real_gain_moves_after_dwell_and_three_reports() -> None:
     fleet.set_link("sg", "bom", 40.0)
     fleet.set_link("bom", "fra", 80.0)
     assert 3 <= fleet.seconds_until("fra", ("fra", "bom", "sg")) <= 4
+
+
+def test_a_first_choice_from_noisy_samples_is_corrected_soon() -> None:
+    fleet = Fleet(THREE)
+    fleet.set_link("sg", "fra", 700.0)
+    fleet.publish("demo", "sg", watched_at=("fra",))
+    fleet.run(2)
+    assert fleet.route("fra").primary == ("fra", "iad", "sg")
+    fleet.set_link("sg", "fra", 160.0)
+    assert fleet.seconds_until("fra", ("fra", "sg")) == 3
 
 
 def test_two_good_reports_are_not_three() -> None:

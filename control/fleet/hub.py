@@ -1,0 +1,161 @@
+"""The running fleet: reports wake the planner, changed slices wake the edges that follow.
+
+The one place of `control.fleet` that knows time and tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from control.fleet.authority import Authority, write_private
+from control.fleet.planner import Planner, Slice
+from control.fleet.registry import FleetRegistry
+from control.metrics import SLICE_REASONS, ControlMetrics
+from tradewind.common.logging import get_logger
+from tradewind.v1 import edge_pb2, routes_pb2, telemetry_pb2
+
+log = get_logger(__name__)
+
+# Urgent reports come in clusters, both ends of a broken link at once; one decision serves them together.
+URGENT_SETTLE_S = 0.05
+
+_STATUS = {
+    "up": edge_pb2.EDGE_STATUS_UP,
+    "suspect": edge_pb2.EDGE_STATUS_SUSPECT,
+    "down": edge_pb2.EDGE_STATUS_DOWN,
+}
+
+
+class FleetHub:
+    """Registry, planner and authority of one leader, with the clock that drives them."""
+
+    def __init__(
+        self,
+        registry: FleetRegistry,
+        authority: Authority,
+        metrics: ControlMetrics,
+        *,
+        leader_epoch: int,
+        clock: Callable[[], float],
+        decide_interval_s: float = 1.0,
+    ) -> None:
+        self.registry = registry
+        self.authority = authority
+        self.metrics = metrics
+        self.leader_epoch = leader_epoch
+        self.clock = clock
+        self._interval_s = decide_interval_s
+        self.planner = Planner(registry, now=clock(), on_decided=metrics.handle_table)
+        self._urgent = asyncio.Event()
+        self._changed: dict[str, asyncio.Event] = {}
+        self._decided = asyncio.Condition()
+        self._rejections: dict[str, tuple[str, str]] = {}
+        metrics.leader_epoch.set(leader_epoch)
+
+    async def run(self) -> None:
+        """Decides each interval, and soon after anything urgent, until cancelled."""
+        while True:
+            self._urgent.clear()
+            with self.metrics.decide_seconds.time():
+                changed = self.planner.step(self.clock())
+            for edge in changed:
+                if edge in self._changed:
+                    self._changed[edge].set()
+            async with self._decided:
+                self._decided.notify_all()
+            try:
+                async with asyncio.timeout(self._interval_s):
+                    await self._urgent.wait()
+                await asyncio.sleep(URGENT_SETTLE_S)
+            except TimeoutError:
+                pass
+
+    async def wait_decided(self) -> None:
+        """Returns after the next decision."""
+        async with self._decided:
+            await self._decided.wait()
+
+    def handle_report(self, edge_id: str, report: telemetry_pb2.ReportRequest) -> None:
+        """A checked report."""
+        self.metrics.reports.inc()
+        if self.registry.handle_report(edge_id, report, self.clock()):
+            self._urgent.set()
+
+    def watch(self, edge_id: str) -> asyncio.Event:
+        """Set whenever the edge's slice has changed. A second connection of an edge takes over from the first."""
+        self._changed[edge_id] = asyncio.Event()
+        return self._changed[edge_id]
+
+    def slice_for(self, edge_id: str) -> Slice | None:
+        """The newest slice, once this leader pushes at all."""
+        return self.planner.plan.slices.get(edge_id) if self.planner.pushing else None
+
+    def encode(self, edge_id: str, slice_: Slice) -> routes_pb2.RouteSlice:
+        """The slice as it crosses the wire, keys included."""
+        return routes_pb2.RouteSlice(
+            leader_epoch=self.leader_epoch,
+            version=slice_.version,
+            neighbours=[
+                routes_pb2.Neighbour(
+                    edge_id=record.edge_id,
+                    region=record.region,
+                    latitude_degrees=record.latitude_degrees,
+                    longitude_degrees=record.longitude_degrees,
+                    status=_STATUS[verdict],
+                    trunk_address=record.trunk_address,
+                    probe_address=record.probe_address,
+                    http_url=record.http_url,
+                )
+                for record, verdict in slice_.neighbours
+            ],
+            probe_targets=[
+                routes_pb2.ProbeTarget(
+                    edge_id=target.edge_id,
+                    pace=routes_pb2.PROBE_PACE_BACKUP if target.warm else routes_pb2.PROBE_PACE_CANDIDATE,
+                    key=self.authority.pair_key(edge_id, target.edge_id),
+                )
+                for target in slice_.probe_targets
+            ],
+            routes=[
+                routes_pb2.StreamRoute(
+                    room=route.room,
+                    incarnation=route.incarnation,
+                    source_edge=route.source_edge,
+                    primary=route.primary,
+                    backup=route.backup,
+                    reason=route.reason,
+                    cost_ms=route.cost_ms,
+                    delay_ms=route.delay_ms,
+                )
+                for route in slice_.routes
+            ],
+            token_keys=[
+                routes_pb2.TokenKey(key_id=key_id, public_key=raw) for key_id, raw in self.authority.token_public_keys()
+            ],
+        )
+
+    def handle_applied(self, edge_id: str) -> None:
+        """The edge works with what it was sent."""
+        self._rejections.pop(edge_id, None)
+        self.metrics.slices_applied.inc()
+
+    def handle_rejected(self, edge_id: str, version: int, reason: str, detail: str) -> None:
+        """The edge keeps what it had, and says why."""
+        known = reason if reason in SLICE_REASONS else "rejected"
+        self.metrics.slices_rejected.labels(known).inc()
+        self._rejections[edge_id] = (reason[:64], detail[:512])
+        log.warning("slice_rejected", edge_id=edge_id, version=version, reason=reason[:64], detail=detail[:512])
+
+    def rejection(self, edge_id: str) -> tuple[str, str] | None:
+        """Why the edge refused its newest slice, if it did."""
+        return self._rejections.get(edge_id)
+
+
+def next_leader_epoch(data_dir: Path) -> int:
+    """One more than the last leader's on this data directory, durable before it is used."""
+    path = data_dir / "leader_epoch"
+    epoch = int(path.read_text()) + 1 if path.exists() else 1
+    write_private(path, f"{epoch}\n".encode())
+    return epoch

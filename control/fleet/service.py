@@ -1,0 +1,179 @@
+"""FleetService over mutual TLS: who calls is what the client certificate says, never what a message says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from control.fleet.authority import CONTROL_NAME
+from control.fleet.hub import FleetHub
+from control.fleet.reports import Violation, check_report
+from tradewind.common.logging import get_logger
+from tradewind.v1 import fleet_pb2, fleet_pb2_grpc, telemetry_pb2
+
+log = get_logger(__name__)
+
+# A full report of the largest edge we take; slices of an edge with 10,000 rooms stay below it too.
+MESSAGE_MAX_BYTES = 8 * 1024 * 1024
+SERVICE_NAME = fleet_pb2.DESCRIPTOR.services_by_name["FleetService"].full_name
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+
+
+class FleetService(fleet_pb2_grpc.FleetServiceServicer):
+    """Telemetry in, routes out."""
+
+    def __init__(self, hub: FleetHub) -> None:
+        self._hub = hub
+
+    async def Report(  # noqa: N802 - generated name
+        self, request_iterator: AsyncIterator[telemetry_pb2.ReportRequest], context: Context
+    ) -> AsyncIterator[telemetry_pb2.ReportResponse]:
+        """Takes reports until one is wrong or the edge goes."""
+        hub = self._hub
+        edge_id = await self._identify(context)
+        hub.registry.handle_enrolled(edge_id)
+        log.info("edge_connected", edge_id=edge_id)
+        full_seen = False
+        reason = "closed"
+        try:
+            async for report in request_iterator:
+                violations = check_report(report, edge_id, hub.registry.edges)
+                if not full_seen and not report.full:
+                    violations = (*violations, Violation("full", "missing", "the first report of a stream is full"))
+                if violations:
+                    reason = "invalid_report"
+                    await self._refuse_report(context, edge_id, violations)
+                hub.handle_report(edge_id, report)
+                if not full_seen:
+                    full_seen = True
+                    yield telemetry_pb2.ReportResponse(leader_epoch=hub.leader_epoch)
+        finally:
+            hub.metrics.report_streams.labels(reason).inc()
+            log.info("edge_disconnected", edge_id=edge_id, reason=reason)
+
+    # The stubs know handlers that yield; this one writes while it reads, which grpc.aio offers as well.
+    async def Follow(  # type: ignore[override]  # noqa: N802 - generated name
+        self, request_iterator: AsyncIterator[fleet_pb2.FollowRequest], context: Context
+    ) -> None:
+        """Sends the newest slice and every one after it; reads what the edge made of them."""
+        hub = self._hub
+        edge_id = await self._identify(context)
+        hub.registry.handle_enrolled(edge_id)
+        changed = hub.watch(edge_id)
+        changed.set()
+        async with asyncio.TaskGroup() as tasks:
+            sender = tasks.create_task(self._send_slices(edge_id, changed, context))
+            async for request in request_iterator:
+                self._handle_answer(edge_id, request)
+            sender.cancel()
+
+    async def _send_slices(self, edge_id: str, changed: asyncio.Event, context: Context) -> None:
+        sent = -1
+        while True:
+            await changed.wait()
+            changed.clear()
+            slice_ = self._hub.slice_for(edge_id)
+            if slice_ is None or slice_.version == sent:
+                continue
+            sent = slice_.version
+            self._hub.metrics.slices_pushed.inc()
+            await context.write(fleet_pb2.FollowResponse(slice=self._hub.encode(edge_id, slice_)))
+
+    def _handle_answer(self, edge_id: str, request: fleet_pb2.FollowRequest) -> None:
+        kind = request.WhichOneof("kind")
+        if kind == "applied":
+            self._hub.handle_applied(edge_id)
+        elif kind == "rejected":
+            rejected = request.rejected
+            self._hub.handle_rejected(edge_id, rejected.version, rejected.reason, rejected.detail)
+        elif kind == "start":
+            start = request.start
+            log.info("edge_follows", edge_id=edge_id, leader_epoch=start.leader_epoch, version=start.version)
+
+    async def _identify(self, context: Context) -> str:
+        """The one DNS name of the certificate. TLS has checked that our CA signed it."""
+        names = [name.decode() for name in context.auth_context().get("x509_subject_alternative_name", ())]
+        if len(names) != 1 or names[0] == CONTROL_NAME:
+            self._hub.metrics.report_streams.labels("no_identity").inc()
+            await context.abort(
+                grpc.StatusCode.UNAUTHENTICATED, "the client certificate must carry one edge id as DNS name: enrol"
+            )
+        return names[0]
+
+    async def _refuse_report(self, context: Context, edge_id: str, violations: Sequence[Violation]) -> NoReturn:
+        for violation in violations:
+            self._hub.metrics.report_violations.labels(violation.reason).inc()
+        first = violations[0]
+        log.warning("report_refused", edge_id=edge_id, field=first.field, reason=first.reason, count=len(violations))
+        details = error_details_pb2.BadRequest(
+            field_violations=[
+                error_details_pb2.BadRequest.FieldViolation(
+                    field=violation.field, description=f"{violation.reason}: {violation.detail}"
+                )
+                for violation in violations[:32]
+            ]
+        )
+        packed = any_pb2.Any()
+        packed.Pack(details)
+        status = status_pb2.Status(
+            code=code_pb2.INVALID_ARGUMENT,
+            message=f"report refused: {first.field}: {first.detail}",
+            details=[packed],
+        )
+        trailing = rpc_status.to_status(status)
+        await context.abort(trailing.code, trailing.details, trailing.trailing_metadata)
+        raise AssertionError("abort raises")
+
+
+class FleetServer:
+    """The gRPC server: FleetService, health and reflection, all behind client certificates."""
+
+    def __init__(self, hub: FleetHub, *, host: str, port: int) -> None:
+        """Binds at once. Raises OSError when the address is taken."""
+        authority = hub.authority
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
+                ("grpc.max_send_message_length", MESSAGE_MAX_BYTES),
+                # Two controls on one port would share the edges between them.
+                ("grpc.so_reuseport", 0),
+                ("grpc.keepalive_time_ms", 10_000),
+                ("grpc.keepalive_timeout_ms", 5_000),
+                ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+            ]
+        )
+        credentials = grpc.ssl_server_credentials(
+            [(authority.control.key_pem, authority.control.certificate_pem)],
+            root_certificates=authority.ca_pem,
+            require_client_auth=True,
+        )
+        fleet_pb2_grpc.add_FleetServiceServicer_to_server(FleetService(hub), self._server)
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing in the stubs
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        try:
+            self.port = self._server.add_secure_port(f"{host}:{port}", credentials)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {host}:{port} (grpc.port): {error}") from error
+
+    async def start(self) -> None:
+        """Serves."""
+        await self._server.start()
+        for service in ("", SERVICE_NAME):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, grace_s: float = 0.5) -> None:
+        """Ends every stream; edges keep their last good table and come back."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_s)

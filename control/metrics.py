@@ -1,0 +1,66 @@
+"""Control's own counters (STYLE 15). Every label value exists from the start, so that a ratio of two counters is never
+empty."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from control.brain.world import RouteTable
+from control.fleet.reports import REASONS
+
+SLICE_REASONS = ("stale_epoch", "route_loop", "unknown_edge", "bad_slice", "rejected")
+ENROLMENT_RESULTS = ("issued", "bad_join_token", "bad_csr", "bad_edge_id", "bad_request", "too_many")
+STREAM_ENDS = ("invalid_report", "closed", "no_identity")
+
+
+class ControlMetrics:
+    """One registry per process; nothing here is global, so that tests may run two controls."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+
+        def counter(name: str, text: str, label: str, values: tuple[str, ...]) -> Counter:
+            made = Counter(name, text, [label], registry=self.registry)
+            for value in values:
+                made.labels(value)
+            return made
+
+        self.reports = Counter("tradewind_control_reports_total", "Reports taken.", registry=self.registry)
+        self.report_violations = counter(
+            "tradewind_control_report_violations_total", "Fields that made a report invalid.", "reason", REASONS
+        )
+        self.report_streams = counter(
+            "tradewind_control_report_streams_ended_total", "Telemetry streams that ended.", "reason", STREAM_ENDS
+        )
+        self.slices_pushed = Counter("tradewind_control_slices_pushed_total", "Slices sent.", registry=self.registry)
+        self.slices_applied = Counter(
+            "tradewind_control_slices_applied_total", "Slices that edges work with.", registry=self.registry
+        )
+        self.slices_rejected = counter(
+            "tradewind_control_slices_rejected_total", "Slices that edges refused.", "reason", SLICE_REASONS
+        )
+        self.enrolments = counter(
+            "tradewind_control_enrolments_total", "Requests for a certificate.", "result", ENROLMENT_RESULTS
+        )
+        self.edges = Gauge("tradewind_control_edges", "Edges by verdict.", ["status"], registry=self.registry)
+        self.routes = Gauge("tradewind_control_routes", "Routes in the table.", registry=self.registry)
+        self.leader_epoch = Gauge("tradewind_control_leader_epoch", "Epoch of this leader.", registry=self.registry)
+        self.decide_seconds = Histogram(
+            "tradewind_control_decide_seconds",
+            "Time one decision takes.",
+            buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+            registry=self.registry,
+        )
+        for status in ("up", "suspect", "down"):
+            self.edges.labels(status)
+
+    def handle_table(self, table: RouteTable) -> None:
+        """Takes gauges from a fresh decision."""
+        for status in ("up", "suspect", "down"):
+            self.edges.labels(status).set(sum(verdict == status for verdict in table.verdicts.values()))
+        self.routes.set(len(table.routes))
+
+    def render(self) -> bytes:
+        """Prometheus text."""
+        return generate_latest(self.registry)
