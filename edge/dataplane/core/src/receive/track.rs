@@ -154,11 +154,7 @@ impl TrackReceiver {
         reception.expected_before = expected;
         reception.received_before = reception.received;
         let lost_now = expected_now.saturating_sub(received_now);
-        let fraction_lost = if expected_now == 0 {
-            0
-        } else {
-            (lost_now * 256 / expected_now).min(255) as u8
-        };
+        let fraction_lost = (lost_now * 256).checked_div(expected_now).unwrap_or(0).min(255) as u8;
         let (last_sender_report, delay) = match reception.last_sender_report {
             Some((middle, at)) => (middle, ((now - at).as_micros() * 65_536 / 1_000_000) as u32),
             None => (0, 0),

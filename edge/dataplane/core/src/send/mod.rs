@@ -6,13 +6,35 @@
 //! The driver, per packet of a source: insert it into the stream's ring, then `write` it for each viewer. What `write` holds back
 //! for pacing, replays and retransmissions come out of `poll_packet`, again and again until `None`, at each `poll_timeout`.
 
+mod header;
+mod history;
+mod numbering;
+mod pace;
+mod picture_id;
+mod report;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod track;
+
 use crate::packet::{MediaPacket, Ssrc};
 use crate::ring::StreamRing;
-use crate::rtcp::RtcpError;
+use crate::rtcp::{self, NackedNumbers, Rtcp, RtcpError};
 use crate::source::{Codec, MediaKind, SenderClock, SourceInfo};
 use crate::srtp::SealContext;
 use crate::time::Time;
+use pace::Pacer;
+use report::ReportClock;
+use std::collections::VecDeque;
 use std::ops::Range;
+use std::time::Duration;
+use track::TrackSender;
+
+/// Repairs that wait for their turn. A viewer that has lost more needs a key frame, not packets.
+const MAX_REPAIRS: usize = 256;
+
+/// Entries looked at in one FIR; a viewer has one or two video tracks.
+const MAX_FIR_ENTRIES: usize = 4;
 
 /// What was agreed with the viewer, and the random starts that the rim has drawn.
 #[derive(Clone, Debug)]
@@ -136,6 +158,13 @@ impl SendDrop {
         SendDrop::UnknownSsrc,
     ];
 
+    fn index(self) -> usize {
+        SendDrop::ALL
+            .iter()
+            .position(|reason| *reason == self)
+            .expect("ALL names every reason")
+    }
+
     /// Stable metric label.
     pub const fn name(self) -> &'static str {
         match self {
@@ -174,28 +203,52 @@ pub struct SendStats {
 
 /// The viewer's side of a session.
 pub struct SendHalf {
-    _parameters: SendParameters,
+    cname: String,
+    disabled: SendDisabled,
+    tracks: Vec<TrackSender>,
+    pacer: Pacer,
+    /// Repairs to be made: index into `tracks` and the viewer's sequence number.
+    repairs: VecDeque<(usize, u16)>,
+    reports: ReportClock,
+    drops: [u32; SendDrop::ALL.len()],
+    stats: SendStats,
 }
 
 impl SendHalf {
     /// A half that watches nothing yet.
     pub fn new(parameters: SendParameters) -> SendHalf {
         SendHalf {
-            _parameters: parameters,
+            cname: parameters.cname,
+            disabled: parameters.disabled,
+            tracks: parameters.tracks.into_iter().map(TrackSender::new).collect(),
+            pacer: Pacer::default(),
+            repairs: VecDeque::new(),
+            reports: ReportClock::default(),
+            drops: [0; SendDrop::ALL.len()],
+            stats: SendStats::default(),
         }
     }
 
     /// Shows a source to the viewer: the first one, or another that takes over. `clocks` and `rings` by the source's track index.
     ///
     /// Ssrcs stay, timestamps move forward, video starts at a key frame: replayed from the ring when there is one, else asked for.
+    /// Sender reports are due at once; sent before `poll_packet` they precede the first packet.
     pub fn switch_source(
         &mut self,
-        _source: &SourceInfo,
-        _clocks: &[Option<SenderClock>],
-        _rings: &[StreamRing],
-        _now: Time,
+        source: &SourceInfo,
+        clocks: &[Option<SenderClock>],
+        rings: &[StreamRing],
+        now: Time,
     ) {
-        todo!()
+        self.repairs.clear();
+        for track in &mut self.tracks {
+            track.switch_source(source, rings, !self.disabled.cache, now);
+            if let Some(clock) = track.source_track().and_then(|index| *clocks.get(index)?) {
+                track.handle_sender_clock(clock, now);
+            }
+        }
+        self.align();
+        self.reports.restart(now);
     }
 
     /// Rewrites and seals one live packet of the source's `track`, appended to `output`; the packet is in the ring already.
@@ -204,68 +257,279 @@ impl SendHalf {
     /// spent on padding.
     pub fn write(
         &mut self,
-        _track: usize,
-        _packet: &MediaPacket,
-        _output: &mut Vec<u8>,
-        _seal: &SealContext,
-        _now: Time,
+        track: usize,
+        packet: &MediaPacket,
+        output: &mut Vec<u8>,
+        seal: &SealContext,
+        now: Time,
     ) -> Result<Option<Range<usize>>, SendDrop> {
-        todo!()
+        let sender = self
+            .tracks
+            .iter_mut()
+            .find(|sender| sender.source_track() == Some(track))
+            .ok_or(SendDrop::NoTrack)?;
+        let began = sender.is_live();
+        let written = sender.write(packet, &mut self.pacer, output, seal, now)?;
+        if !began {
+            self.align();
+            self.reports.restart(now);
+        }
+        if let Some(range) = &written {
+            self.pacer.handle_sent(range.len());
+            self.stats.packets += 1;
+            self.stats.bytes += range.len() as u64;
+        }
+        Ok(written)
     }
 
     /// The next sealed packet that is due: retransmissions first, then what pacing has held back. Call until `None`.
     pub fn poll_packet(
         &mut self,
-        _rings: &[StreamRing],
-        _output: &mut Vec<u8>,
-        _seal: &SealContext,
-        _now: Time,
+        rings: &[StreamRing],
+        output: &mut Vec<u8>,
+        seal: &SealContext,
+        now: Time,
     ) -> Option<Range<usize>> {
-        todo!()
+        if !self.has_backlog() || !self.pacer.admits(now) {
+            return None;
+        }
+        let range = self
+            .poll_repair(rings, output, seal, now)
+            .or_else(|| self.poll_held(rings, output, seal, now))?;
+        self.pacer.handle_sent(range.len());
+        self.stats.packets += 1;
+        self.stats.bytes += range.len() as u64;
+        Some(range)
+    }
+
+    fn poll_repair(
+        &mut self,
+        rings: &[StreamRing],
+        output: &mut Vec<u8>,
+        seal: &SealContext,
+        now: Time,
+    ) -> Option<Range<usize>> {
+        while let Some((index, sequence_number)) = self.repairs.pop_front() {
+            let sender = &mut self.tracks[index];
+            let Some(ring) = sender.source_track().and_then(|track| rings.get(track)) else {
+                continue;
+            };
+            match sender.repair(sequence_number, ring, output, seal, now) {
+                Ok(range) => {
+                    self.stats.retransmissions += 1;
+                    return Some(range);
+                }
+                Err(reason) => self.count(reason),
+            }
+        }
+        None
+    }
+
+    fn poll_held(
+        &mut self,
+        rings: &[StreamRing],
+        output: &mut Vec<u8>,
+        seal: &SealContext,
+        now: Time,
+    ) -> Option<Range<usize>> {
+        for index in 0..self.tracks.len() {
+            let sender = &mut self.tracks[index];
+            let Some(ring) = sender.source_track().and_then(|track| rings.get(track)) else {
+                continue;
+            };
+            while sender.is_behind() {
+                match sender.poll_held(ring, output, seal, now) {
+                    Ok(Some(range)) => return Some(range),
+                    Ok(None) => break,
+                    Err(reason) => {
+                        self.drops[reason.index()] += 1;
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn has_backlog(&self) -> bool {
+        !self.repairs.is_empty() || self.tracks.iter().any(TrackSender::is_behind)
     }
 
     /// Takes one decrypted RTCP compound: repair and key-frame requests, reception reports.
-    pub fn handle_rtcp(&mut self, _compound: &[u8], _now: Time) -> Result<(), SendDrop> {
-        todo!()
+    pub fn handle_rtcp(&mut self, compound: &[u8], now: Time) -> Result<(), SendDrop> {
+        for packet in rtcp::parse(compound).map_err(SendDrop::Rtcp)? {
+            match packet {
+                Rtcp::Nack {
+                    media_ssrc, missing, ..
+                } => self.handle_nack(media_ssrc, missing, now),
+                Rtcp::Pli { media_ssrc, .. } => self.handle_key_frame_request(media_ssrc),
+                Rtcp::Fir { entries, .. } => {
+                    for entry in entries.chunks_exact(8).take(MAX_FIR_ENTRIES) {
+                        self.handle_key_frame_request(Ssrc(u32::from_be_bytes([
+                            entry[0], entry[1], entry[2], entry[3],
+                        ])));
+                    }
+                }
+                Rtcp::ReceiverReport { receptions, .. } | Rtcp::SenderReport { receptions, .. } => {
+                    for reception in receptions {
+                        self.reports.handle_reception(&reception, now);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_nack(&mut self, media_ssrc: Ssrc, missing: NackedNumbers<'_>, now: Time) {
+        let Some(index) = self.tracks.iter().position(|track| track.ssrc() == media_ssrc) else {
+            self.count(SendDrop::UnknownSsrc);
+            return;
+        };
+        // Before the first report nothing is known of the round trip; a player repeats itself after 100 ms at the earliest.
+        let rtt = self
+            .reports
+            .rtt()
+            .unwrap_or(Duration::from_millis(50))
+            .max(Duration::from_millis(10));
+        for sequence_number in missing {
+            self.stats.nacks_received += 1;
+            let reason = if self.disabled.nack {
+                Some(SendDrop::NackDisabled)
+            } else if self.repairs.len() >= MAX_REPAIRS {
+                Some(SendDrop::NackOverflow)
+            } else {
+                self.tracks[index].accept_nack(sequence_number, rtt, now).err()
+            };
+            match reason {
+                Some(reason) => self.count(reason),
+                None => self.repairs.push_back((index, sequence_number)),
+            }
+        }
+    }
+
+    fn handle_key_frame_request(&mut self, media_ssrc: Ssrc) {
+        match self.tracks.iter_mut().find(|track| track.ssrc() == media_ssrc) {
+            Some(track) => {
+                self.stats.key_frame_requests += 1;
+                track.want_key_frame();
+            }
+            None => self.count(SendDrop::UnknownSsrc),
+        }
     }
 
     /// A new mapping of wallclock to RTP time for the source's `track`.
-    pub fn handle_sender_clock(&mut self, _track: usize, _clock: SenderClock, _now: Time) {
-        todo!()
+    pub fn handle_sender_clock(&mut self, track: usize, clock: SenderClock, now: Time) {
+        let Some(sender) = self
+            .tracks
+            .iter_mut()
+            .find(|sender| sender.source_track() == Some(track))
+        else {
+            return;
+        };
+        let first = !sender.has_sender_clock();
+        sender.handle_sender_clock(clock, now);
+        self.align();
+        if first {
+            self.reports.restart(now);
+        }
+    }
+
+    /// After a takeover: moves video so that both tracks relate to the wallclock as before, or both differently by the same.
+    fn align(&mut self) {
+        let Some(leader) = self
+            .tracks
+            .iter()
+            .position(|track| track.kind() == MediaKind::Audio && track.is_live())
+        else {
+            return;
+        };
+        for follower in 0..self.tracks.len() {
+            if follower != leader && self.tracks[follower].is_live() {
+                let [leader, follower] = self
+                    .tracks
+                    .get_disjoint_mut([leader, follower])
+                    .expect("two different indices within the list");
+                if follower.timeline.align_to(&leader.timeline) {
+                    follower.timeline.forget_before();
+                }
+            }
+        }
     }
 
     /// The next plaintext compound to seal and send: sender reports with SDES, before the first packet and each second.
-    pub fn poll_rtcp(&mut self, _now: Time) -> Option<Vec<u8>> {
-        todo!()
+    pub fn poll_rtcp(&mut self, now: Time) -> Option<Vec<u8>> {
+        if !self.reports.is_due(now) {
+            return None;
+        }
+        let mut compound = Vec::new();
+        for track in &self.tracks {
+            if let Some(report) = track.sender_report(now) {
+                rtcp::write_sender_report(&mut compound, &report, &[]);
+                self.reports.handle_sent(&report, now);
+            }
+        }
+        for track in self.tracks.iter().filter(|track| track.sender_report(now).is_some()) {
+            rtcp::write_sdes(&mut compound, track.ssrc(), &self.cname);
+        }
+        self.reports.schedule(!compound.is_empty(), now);
+        if compound.is_empty() { None } else { Some(compound) }
     }
 
     /// The source's track of which a key frame is wanted; repeated while the viewer waits for one.
-    pub fn poll_key_frame_request(&mut self, _now: Time) -> Option<usize> {
-        todo!()
+    pub fn poll_key_frame_request(&mut self, now: Time) -> Option<usize> {
+        self.tracks
+            .iter_mut()
+            .find_map(|track| track.poll_key_frame_request(now))
     }
 
     /// When `poll_packet`, `poll_rtcp` or `poll_key_frame_request` will next have something.
     pub fn poll_timeout(&self) -> Option<Time> {
-        todo!()
+        let backlog = self.has_backlog().then(|| self.pacer.next_admission());
+        let key_frames = self.tracks.iter().filter_map(TrackSender::key_frame_request_at);
+        key_frames.chain(backlog).chain(self.reports.poll_timeout()).min()
     }
 
     /// The plaintext compound that ends the session from our side.
     pub fn goodbye(&mut self, _now: Time) -> Vec<u8> {
-        todo!()
+        let ssrcs: Vec<Ssrc> = self
+            .tracks
+            .iter()
+            .flat_map(|track| [track.ssrc(), track.rtx_ssrc()])
+            .collect();
+        let mut compound = Vec::new();
+        if let Some(first) = ssrcs.first() {
+            rtcp::write_receiver_report(&mut compound, *first, &[]);
+            rtcp::write_sdes(&mut compound, *first, &self.cname);
+            rtcp::write_bye(&mut compound, &ssrcs);
+        }
+        compound
     }
 
     /// Reasons counted inside the half since the last call (a result that `write` or `handle_rtcp` returned is not among them).
-    pub fn drain_drops(&mut self, _count: impl FnMut(SendDrop, u32)) {
-        todo!()
+    pub fn drain_drops(&mut self, mut count: impl FnMut(SendDrop, u32)) {
+        for (reason, counted) in SendDrop::ALL.iter().zip(&mut self.drops) {
+            if *counted > 0 {
+                count(*reason, std::mem::take(counted));
+            }
+        }
+    }
+
+    fn count(&mut self, reason: SendDrop) {
+        self.drops[reason.index()] += 1;
     }
 
     /// Counters, all tracks together.
     pub fn stats(&self) -> SendStats {
-        todo!()
+        self.stats
     }
 
     /// Smoothed round-trip time from the viewer's reports; `None` before the first.
-    pub fn rtt(&self) -> Option<std::time::Duration> {
-        todo!()
+    pub fn rtt(&self) -> Option<Duration> {
+        self.reports.rtt()
     }
+}
+
+/// Ticks of an RTP clock as UQ32.32 seconds.
+fn ntp_from_ticks(ticks: i64, clock_rate: u32) -> i64 {
+    ((i128::from(ticks) << 32) / i128::from(clock_rate)) as i64
 }

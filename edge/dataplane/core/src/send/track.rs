@@ -1,0 +1,469 @@
+//! One track towards one viewer: where it stands in its source, and how its packets are made.
+
+use super::header::HeaderWriter;
+use super::history::{Entry, History, Sent};
+use super::numbering::{Numbering, Spent};
+use super::pace::Pacer;
+use super::picture_id::PictureIds;
+use super::timeline::{Replay, Timeline};
+use super::{SendCodec, SendDrop, SendTrackParameters};
+use crate::packet::{MediaPacket, Ssrc};
+use crate::ring::StreamRing;
+use crate::rtcp::SenderReport;
+use crate::source::{Codec, MediaKind, SenderClock, SourceInfo};
+use crate::srtp::SealContext;
+use crate::time::Time;
+use std::ops::Range;
+use std::time::Duration;
+
+/// Above this, per-packet extensions are left out: 1,280 bytes with IPv6 and UDP headers pass every tunnel.
+const COMFORTABLE_DATAGRAM: usize = 1_280 - 48;
+
+/// Above this, a packet would be fragmented on Ethernet with IPv6.
+const MAX_DATAGRAM: usize = 1_500 - 48;
+
+/// One viewer asks for a key frame this often at most.
+const KEY_FRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Nothing to send, and why.
+    Idle(SendDrop),
+    /// Video waits for a key frame, audio for its first packet.
+    Awaiting,
+    /// Packets from `start` on are sent.
+    Live,
+}
+
+pub(super) struct TrackSender {
+    kind: MediaKind,
+    codecs: Vec<SendCodec>,
+    header: HeaderWriter,
+    rtx_header: HeaderWriter,
+    /// Position in the source's list of tracks.
+    source_track: Option<usize>,
+    codec: Option<SendCodec>,
+    phase: Phase,
+    /// First source number sent.
+    start: u64,
+    /// Source number after the highest sent.
+    cursor: u64,
+    /// Packets from `cursor` on wait in the ring.
+    behind: bool,
+    numbering: Numbering,
+    pub(super) timeline: Timeline,
+    picture_ids: PictureIds,
+    history: History,
+    next_rtx: u64,
+    generation: u8,
+    packet_count: u32,
+    octet_count: u32,
+    clock_at: Option<Time>,
+    key_frame_wanted: bool,
+    key_frame_not_before: Time,
+}
+
+impl TrackSender {
+    pub(super) fn new(parameters: SendTrackParameters) -> TrackSender {
+        let first = u64::from(parameters.first_sequence_number & 0x7FFF);
+        let clock_rate = match parameters.kind {
+            MediaKind::Audio => Codec::Opus.clock_rate(),
+            MediaKind::Video => Codec::Vp8.clock_rate(),
+        };
+        TrackSender {
+            kind: parameters.kind,
+            header: HeaderWriter::new(parameters.ssrc, &parameters.mid, parameters.extensions),
+            rtx_header: HeaderWriter::new(parameters.rtx_ssrc, &parameters.mid, parameters.extensions),
+            codecs: parameters.codecs,
+            source_track: None,
+            codec: None,
+            phase: Phase::Idle(SendDrop::NoTrack),
+            start: 0,
+            cursor: 0,
+            behind: false,
+            numbering: Numbering::new(first),
+            timeline: Timeline::new(clock_rate, parameters.first_timestamp),
+            picture_ids: PictureIds::default(),
+            history: History::default(),
+            // Any other start below 2^15 will do: the ssrc is another one.
+            next_rtx: first ^ 0x5555,
+            generation: 0,
+            packet_count: 0,
+            octet_count: 0,
+            clock_at: None,
+            key_frame_wanted: false,
+            key_frame_not_before: Time::ZERO,
+        }
+    }
+
+    pub(super) fn kind(&self) -> MediaKind {
+        self.kind
+    }
+
+    pub(super) fn ssrc(&self) -> Ssrc {
+        self.header.ssrc()
+    }
+
+    pub(super) fn rtx_ssrc(&self) -> Ssrc {
+        self.rtx_header.ssrc()
+    }
+
+    pub(super) fn source_track(&self) -> Option<usize> {
+        self.source_track
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.phase == Phase::Live
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// Follows the first track of this kind in the source; from its key-frame cache when it has one.
+    pub(super) fn switch_source(&mut self, source: &SourceInfo, rings: &[StreamRing], cache: bool, now: Time) {
+        self.timeline.detach();
+        self.clock_at = None;
+        self.generation = self.generation.wrapping_add(1);
+        self.behind = false;
+        self.key_frame_wanted = false;
+        self.source_track = source.tracks.iter().position(|track| track.codec.kind() == self.kind);
+        let Some(index) = self.source_track else {
+            self.codec = None;
+            self.phase = Phase::Idle(SendDrop::NoTrack);
+            return;
+        };
+        let codec = source.tracks[index].codec;
+        self.codec = self.codecs.iter().find(|candidate| candidate.codec == codec).copied();
+        if self.codec.is_none() {
+            self.phase = Phase::Idle(SendDrop::NoCodec);
+            return;
+        }
+        self.phase = Phase::Awaiting;
+        if self.kind == MediaKind::Video {
+            let ring = rings.get(index).filter(|_| cache);
+            if !ring.is_some_and(|ring| self.start_replay(ring, now)) {
+                self.await_key_frame();
+            }
+        }
+    }
+
+    fn await_key_frame(&mut self) {
+        self.phase = Phase::Awaiting;
+        self.behind = false;
+        self.key_frame_wanted = true;
+    }
+
+    fn start_replay(&mut self, ring: &StreamRing, now: Time) -> bool {
+        let Some(range) = ring.group_replay(now) else {
+            return false;
+        };
+        let mut packets = range.clone().filter_map(|number| ring.get(number));
+        let bytes: usize = packets
+            .clone()
+            .map(|packet| packet.payload.len() + self.header.plain_len() + 16)
+            .sum();
+        let (Some(first), Some(newest)) = (packets.clone().next(), packets.next_back()) else {
+            return false;
+        };
+        // The replay takes this long to send; at least a fiftieth of its span, so that frames stay distinct.
+        let span = newest.timestamp.wrapping_sub(first.timestamp);
+        let rate = u64::from(Codec::Vp8.clock_rate());
+        let sending = Pacer::time_for(bytes).as_micros() as u64 * rate / 1_000_000;
+        let ticks = (sending as u32).max(span / 50);
+        self.begin(
+            first,
+            Some(Replay {
+                newest: newest.timestamp,
+                ticks,
+            }),
+            now,
+        );
+        self.behind = true;
+        true
+    }
+
+    /// The first packet of a source for this viewer is known.
+    fn begin(&mut self, first: &MediaPacket, replay: Option<Replay>, now: Time) {
+        self.phase = Phase::Live;
+        self.start = first.extended_sequence_number;
+        self.cursor = self.start;
+        self.numbering.start(self.start);
+        self.timeline.start(first.timestamp, replay, now);
+        self.picture_ids.start();
+        self.key_frame_wanted = false;
+    }
+
+    /// One live packet, which the ring has already.
+    pub(super) fn write(
+        &mut self,
+        packet: &MediaPacket,
+        pacer: &mut Pacer,
+        output: &mut Vec<u8>,
+        seal: &SealContext,
+        now: Time,
+    ) -> Result<Option<Range<usize>>, SendDrop> {
+        match self.phase {
+            Phase::Live => {}
+            Phase::Idle(reason) => return Err(reason),
+            Phase::Awaiting if self.kind == MediaKind::Video && !packet.key_frame_start => {
+                return Err(SendDrop::AwaitingKeyFrame);
+            }
+            Phase::Awaiting => self.begin(packet, None, now),
+        }
+        let number = packet.extended_sequence_number;
+        if number < self.start {
+            return Err(SendDrop::BeforeStart);
+        }
+        if number >= self.cursor && self.kind == MediaKind::Video {
+            self.behind |= !pacer.admits(now);
+            if self.behind {
+                return Ok(None);
+            }
+        }
+        self.send(packet, output, seal, now)
+    }
+
+    /// The next packet that waits in the ring; the pacer has admitted it. `Ok(None)` when the viewer has caught up.
+    pub(super) fn poll_held(
+        &mut self,
+        ring: &StreamRing,
+        output: &mut Vec<u8>,
+        seal: &SealContext,
+        now: Time,
+    ) -> Result<Option<Range<usize>>, SendDrop> {
+        let (Some(oldest), Some(highest)) = (ring.oldest(), ring.highest()) else {
+            self.behind = false;
+            return Ok(None);
+        };
+        if self.cursor < oldest {
+            self.await_key_frame();
+            return Err(SendDrop::FellBehind);
+        }
+        while self.cursor <= highest {
+            match ring.get(self.cursor) {
+                None => self.cursor += 1,
+                Some(packet) => {
+                    let sent = self.send(packet, output, seal, now);
+                    if !matches!(sent, Ok(None)) {
+                        return sent;
+                    }
+                }
+            }
+        }
+        self.behind = false;
+        Ok(None)
+    }
+
+    fn send(
+        &mut self,
+        packet: &MediaPacket,
+        output: &mut Vec<u8>,
+        seal: &SealContext,
+        now: Time,
+    ) -> Result<Option<Range<usize>>, SendDrop> {
+        let source_number = packet.extended_sequence_number;
+        let newest = source_number >= self.cursor;
+        self.cursor = self.cursor.max(source_number + 1);
+        let mut sent = Sent::Media;
+        if packet.payload.is_empty() {
+            if self.numbering.spend(source_number).ok_or(SendDrop::TooOld)? == Spent::Closed {
+                return Ok(None);
+            }
+            sent = Sent::Padding;
+        }
+        let number = self.numbering.number_of(source_number).ok_or(SendDrop::TooOld)?;
+        let overhead = seal.profile().rtp_overhead();
+        if self.header.plain_len() + packet.payload.len() + overhead > MAX_DATAGRAM {
+            return Err(SendDrop::TooLarge);
+        }
+        let timestamp = self.timeline.timestamp_of(packet.timestamp, now);
+        let payload_type = self.codec.map_or(0, |codec| codec.payload_type);
+        let range = self.make(packet, payload_type, number, timestamp, newest, output, seal);
+        self.numbering.handle_sent(number);
+        self.packet_count = self.packet_count.wrapping_add(1);
+        self.octet_count = self.octet_count.wrapping_add(packet.payload.len() as u32);
+        self.history.record(Entry {
+            source_number_low: source_number as u32,
+            timestamp,
+            sequence_number: number as u16,
+            sent_ms: milliseconds(now),
+            resent_ms: 0,
+            generation: self.generation,
+            sent,
+        });
+        Ok(Some(range))
+    }
+
+    /// Writes and seals a packet under the media ssrc.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one packet's values, used once, on the hot path"
+    )]
+    fn make(
+        &mut self,
+        packet: &MediaPacket,
+        payload_type: u8,
+        number: u64,
+        timestamp: u32,
+        newest: bool,
+        output: &mut Vec<u8>,
+        seal: &SealContext,
+    ) -> Range<usize> {
+        let start = output.len();
+        let sequence_number = number as u16;
+        let room = COMFORTABLE_DATAGRAM - seal.profile().rtp_overhead();
+        let mut header_len = 0;
+        if self.header.wants(&packet.extensions) {
+            header_len = self.header.write_extended(
+                output,
+                packet.marker,
+                payload_type,
+                sequence_number,
+                timestamp,
+                &packet.extensions,
+            );
+            if header_len + packet.payload.len() > room {
+                output.truncate(start);
+                header_len = 0;
+            }
+        }
+        if header_len == 0 {
+            header_len = self
+                .header
+                .write_plain(output, packet.marker, payload_type, sequence_number, timestamp);
+        }
+        self.append_payload(packet, start, header_len, newest, output);
+        seal.seal_rtp(output, start, header_len, number);
+        start..output.len()
+    }
+
+    fn append_payload(
+        &mut self,
+        packet: &MediaPacket,
+        start: usize,
+        header_len: usize,
+        newest: bool,
+        output: &mut Vec<u8>,
+    ) {
+        if packet.payload.is_empty() {
+            // RFC 3550 §5.1: P bit, and one byte that counts itself.
+            output[start] |= 0x20;
+            output.push(1);
+            return;
+        }
+        let payload_start = start + header_len;
+        output.extend_from_slice(&packet.payload);
+        if self.codec.is_some_and(|codec| codec.codec == Codec::Vp8) {
+            self.picture_ids.patch(&mut output[payload_start..], newest);
+        }
+    }
+
+    /// Whether a packet asked for can be sent again; notes that it will be.
+    pub(super) fn accept_nack(&mut self, sequence_number: u16, rtt: Duration, now: Time) -> Result<(), SendDrop> {
+        if !self.codec.is_some_and(|codec| codec.nack) {
+            return Err(SendDrop::NackDisabled);
+        }
+        let generation = self.generation;
+        let entry = self.history.find(sequence_number).ok_or(SendDrop::NackUnknown)?;
+        if entry.generation != generation {
+            return Err(SendDrop::NackTooOld);
+        }
+        let now_ms = milliseconds(now);
+        if entry.resent_ms != 0 && u128::from(now_ms.wrapping_sub(entry.resent_ms)) < rtt.as_millis() {
+            return Err(SendDrop::NackRepeated);
+        }
+        entry.resent_ms = now_ms.max(1);
+        Ok(())
+    }
+
+    /// Makes a sent packet again: as RTX when agreed (RFC 4588), else as it was.
+    pub(super) fn repair(
+        &mut self,
+        sequence_number: u16,
+        ring: &StreamRing,
+        output: &mut Vec<u8>,
+        seal: &SealContext,
+        _now: Time,
+    ) -> Result<Range<usize>, SendDrop> {
+        let entry = *self.history.find(sequence_number).ok_or(SendDrop::NackUnknown)?;
+        let source_number = extend(entry.source_number_low, self.cursor);
+        let packet = ring.get(source_number).ok_or(SendDrop::NackTooOld)?;
+        let codec = self.codec.ok_or(SendDrop::NoCodec)?;
+        let Some(rtx_payload_type) = codec.rtx_payload_type else {
+            // The same bytes under the same number: sealing them again gives the same packet, so the cipher is not weakened.
+            let number = self.numbering.number_of(source_number).ok_or(SendDrop::TooOld)?;
+            return Ok(self.make(packet, codec.payload_type, number, entry.timestamp, false, output, seal));
+        };
+        let number = self.next_rtx;
+        self.next_rtx += 1;
+        let start = output.len();
+        let header_len =
+            self.rtx_header
+                .write_plain(output, packet.marker, rtx_payload_type, number as u16, entry.timestamp);
+        output.extend_from_slice(&sequence_number.to_be_bytes());
+        if !packet.payload.is_empty() {
+            self.append_payload(packet, start, header_len + 2, false, output);
+        }
+        seal.seal_rtp(output, start, header_len, number);
+        Ok(start..output.len())
+    }
+
+    pub(super) fn want_key_frame(&mut self) {
+        self.key_frame_wanted |= self.kind == MediaKind::Video && self.source_track.is_some();
+    }
+
+    pub(super) fn key_frame_request_at(&self) -> Option<Time> {
+        self.key_frame_wanted.then_some(self.key_frame_not_before)
+    }
+
+    /// The source's track to ask; again after a while as long as the viewer waits.
+    pub(super) fn poll_key_frame_request(&mut self, now: Time) -> Option<usize> {
+        if self.key_frame_request_at().is_none_or(|at| now < at) {
+            return None;
+        }
+        self.key_frame_not_before = now + KEY_FRAME_REQUEST_INTERVAL;
+        self.key_frame_wanted = self.phase == Phase::Awaiting;
+        self.source_track
+    }
+
+    pub(super) fn handle_sender_clock(&mut self, clock: SenderClock, now: Time) {
+        self.timeline.handle_sender_clock(clock);
+        self.clock_at = Some(now);
+    }
+
+    pub(super) fn has_sender_clock(&self) -> bool {
+        self.clock_at.is_some()
+    }
+
+    /// The report for now: the source's own, moved along its line by the time since it came. None is made without a source's.
+    pub(super) fn sender_report(&self, now: Time) -> Option<SenderReport> {
+        if !self.is_live() {
+            return None;
+        }
+        let clock = self.timeline.sender_clock()?;
+        let elapsed_us = (now - self.clock_at?).as_micros() as u64;
+        let rate = match self.kind {
+            MediaKind::Audio => Codec::Opus.clock_rate(),
+            MediaKind::Video => Codec::Vp8.clock_rate(),
+        };
+        // Whole ticks first, then the wallclock from them: the pair lies exactly on the line.
+        let ticks = elapsed_us * u64::from(rate) / 1_000_000;
+        Some(SenderReport {
+            ssrc: self.ssrc(),
+            ntp: clock.ntp.wrapping_add_signed(super::ntp_from_ticks(ticks as i64, rate)),
+            rtp: clock.rtp.wrapping_add(ticks as u32),
+            packet_count: self.packet_count,
+            octet_count: self.octet_count,
+        })
+    }
+}
+
+fn milliseconds(now: Time) -> u16 {
+    (now.as_micros() / 1_000) as u16
+}
+
+/// The number with these low 32 bits nearest to `reference`.
+fn extend(low: u32, reference: u64) -> u64 {
+    reference.wrapping_add_signed(i64::from(low.wrapping_sub(reference as u32) as i32))
+}
