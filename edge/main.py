@@ -87,14 +87,15 @@ async def _run_edge(
             settings,
             session_port=NativeSessions(dataplane),
             room_port=NativeRooms(dataplane),
-            render_dataplane=dataplane.render_metrics,
+            render_dataplane=lambda: dataplane.render_metrics() + agent.metrics.render(),
             media_time_ms=lambda _room: None,
             fleet=lambda: agent.view,
             http_url=lambda: http_url,
             clocks=Clocks(),
         )
         cleanup.callback(parts.hub.close)
-        pump = EventPump(dataplane, parts.handlers, parts.metrics.count_handler_failure)
+        handlers = (*parts.handlers, lambda event: agent.handle_event(event.kind))
+        pump = EventPump(dataplane, handlers, parts.metrics.count_handler_failure)
         servers = (
             embedded_server(
                 parts.public_app,
