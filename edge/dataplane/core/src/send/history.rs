@@ -18,6 +18,8 @@ pub(super) enum Sent {
     Media,
     /// A number that upstream had spent on padding after a hole was already visible.
     Padding,
+    /// Parameter sets of the source's description, before a key frame that brought none.
+    ParameterSets,
 }
 
 /// One packet as it was sent.

@@ -10,7 +10,6 @@ mod header;
 mod history;
 mod numbering;
 mod pace;
-mod picture_id;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -294,7 +293,7 @@ impl SendHalf {
             return None;
         }
         let range = self
-            .poll_repair(rings, output, seal, now)
+            .poll_repair(rings, output, seal)
             .or_else(|| self.poll_held(rings, output, seal, now))?;
         self.pacer.handle_sent(range.len());
         self.stats.packets += 1;
@@ -302,19 +301,13 @@ impl SendHalf {
         Some(range)
     }
 
-    fn poll_repair(
-        &mut self,
-        rings: &[StreamRing],
-        output: &mut Vec<u8>,
-        seal: &SealContext,
-        now: Time,
-    ) -> Option<Range<usize>> {
+    fn poll_repair(&mut self, rings: &[StreamRing], output: &mut Vec<u8>, seal: &SealContext) -> Option<Range<usize>> {
         while let Some((index, sequence_number)) = self.repairs.pop_front() {
             let sender = &mut self.tracks[index];
             let Some(ring) = sender.source_track().and_then(|track| rings.get(track)) else {
                 continue;
             };
-            match sender.repair(sequence_number, ring, output, seal, now) {
+            match sender.repair(sequence_number, ring, output, seal) {
                 Ok(range) => {
                     self.stats.retransmissions += 1;
                     return Some(range);

@@ -47,6 +47,12 @@ impl Numbering {
         };
     }
 
+    /// Takes the next number for a packet of our own making; the source's first one comes after it.
+    pub(super) fn take(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
     /// The viewer's number for this source number; `None` from before the start or the oldest drop remembered.
     pub(super) fn number_of(&self, source_number: u64) -> Option<u64> {
         let piece = self.pieces[..self.len]

@@ -568,6 +568,54 @@ fn vp8_picture_numbers_go_on_after_a_takeover() {
     assert_eq!(world.nack(&[first.number], 140)[0].payload[2..], first.payload);
 }
 
+/// RFC 6184 §8.2.1 (the sets are those of its example), then an IDR slice that brings none.
+#[test]
+fn parameter_sets_of_the_description_precede_a_bare_key_frame() {
+    let mut description = source(1, Codec::H264);
+    description.tracks[1].fmtp = "packetization-mode=1;sprop-parameter-sets=Z0IACpZTBYmI,aMljiA==".into();
+    let bare = |number, ms| MediaPacket {
+        key_frame_start: true,
+        ..video(number, ms, &[0x65, 0x88, 1])
+    };
+    let with_sets = |number, ms| MediaPacket {
+        key_frame_start: true,
+        ..video(number, ms, &[0x67, 0x42, 0, 0x0A])
+    };
+
+    let mut world = World::new(parameters());
+    world
+        .half
+        .switch_source(&description, &[None, None], &world.rings, at(0));
+    assert_eq!(world.write(VIDEO, bare(10, 0), 0), Ok(None));
+    let got = world.poll(0);
+    assert_eq!(
+        got.iter().map(|packet| packet.number).collect::<Vec<_>>(),
+        [0x7FFE, 0x7FFF]
+    );
+    assert_eq!(
+        (got[0].payload[0] & 0x1F, got[0].marker, got[0].timestamp),
+        (24, false, got[1].timestamp)
+    );
+    assert_eq!(world.nack(&[got[0].number], 10)[0].payload[2..], got[0].payload);
+    assert_eq!(
+        world.write(VIDEO, with_sets(11, 33), 33).unwrap().unwrap().number,
+        0x8000
+    );
+
+    // The same from the cache, and a key frame that brings its sets is left alone.
+    let mut world = World::new(parameters());
+    world.rings[VIDEO].insert(Arc::new(bare(10, 0))).unwrap();
+    world
+        .half
+        .switch_source(&description, &[None, None], &world.rings, at(0));
+    assert_eq!(world.poll(0).len(), 2);
+    let mut world = World::new(parameters());
+    world
+        .half
+        .switch_source(&description, &[None, None], &world.rings, at(0));
+    assert_eq!(world.write(VIDEO, with_sets(10, 0), 0).unwrap().unwrap().number, 0x7FFE);
+}
+
 #[test]
 fn reports_precede_the_replay_and_lie_on_the_publishers_line() {
     let mut world = World::new(parameters());

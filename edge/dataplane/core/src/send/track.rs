@@ -4,9 +4,10 @@ use super::header::HeaderWriter;
 use super::history::{Entry, History, Sent};
 use super::numbering::{Numbering, Spent};
 use super::pace::Pacer;
-use super::picture_id::PictureIds;
 use super::timeline::{Replay, Timeline};
 use super::{SendCodec, SendDrop, SendTrackParameters};
+use crate::codec::h264::{ParameterSets, has_sps};
+use crate::codec::vp8;
 use crate::packet::{MediaPacket, Ssrc};
 use crate::ring::StreamRing;
 use crate::rtcp::SenderReport;
@@ -52,7 +53,11 @@ pub(super) struct TrackSender {
     behind: bool,
     numbering: Numbering,
     pub(super) timeline: Timeline,
-    picture_ids: PictureIds,
+    picture_numbers: vp8::Continuity,
+    /// H.264 parameter sets from the source's description, as a STAP-A.
+    parameter_sets: Option<Vec<u8>>,
+    /// Number and source timestamp of a packet of parameter sets that has yet to go out.
+    prelude: Option<(u64, u32)>,
     history: History,
     next_rtx: u64,
     generation: u8,
@@ -83,7 +88,9 @@ impl TrackSender {
             behind: false,
             numbering: Numbering::new(first),
             timeline: Timeline::new(clock_rate, parameters.first_timestamp),
-            picture_ids: PictureIds::default(),
+            picture_numbers: vp8::Continuity::default(),
+            parameter_sets: None,
+            prelude: None,
             history: History::default(),
             // Any other start below 2^15 will do: the ssrc is another one.
             next_rtx: first ^ 0x5555,
@@ -126,6 +133,7 @@ impl TrackSender {
         self.clock_at = None;
         self.generation = self.generation.wrapping_add(1);
         self.behind = false;
+        self.prelude = None;
         self.key_frame_wanted = false;
         self.source_track = source.tracks.iter().position(|track| track.codec.kind() == self.kind);
         let Some(index) = self.source_track else {
@@ -140,6 +148,10 @@ impl TrackSender {
             return;
         }
         self.phase = Phase::Awaiting;
+        self.parameter_sets = match codec {
+            Codec::H264 => ParameterSets::from_fmtp(&source.tracks[index].fmtp).payload(),
+            _ => None,
+        };
         if self.kind == MediaKind::Video {
             let ring = rings.get(index).filter(|_| cache);
             if !ring.is_some_and(|ring| self.start_replay(ring, now)) {
@@ -171,8 +183,13 @@ impl TrackSender {
         let rate = u64::from(Codec::Vp8.clock_rate());
         let sending = Pacer::time_for(bytes).as_micros() as u64 * rate / 1_000_000;
         let ticks = (sending as u32).max(span / 50);
+        let key_frame = range
+            .map_while(|number| ring.get(number))
+            .take_while(|packet| packet.timestamp == first.timestamp);
+        let complete = key_frame.into_iter().any(|packet| has_sps(&packet.payload));
         self.begin(
             first,
+            complete,
             Some(Replay {
                 newest: newest.timestamp,
                 ticks,
@@ -184,13 +201,23 @@ impl TrackSender {
     }
 
     /// The first packet of a source for this viewer is known.
-    fn begin(&mut self, first: &MediaPacket, replay: Option<Replay>, now: Time) {
+    ///
+    /// A decoder needs parameter sets before the key frame: unless it brings them (`complete`), those of the source's description
+    /// go first, as a packet of their own that `poll_held` gives out.
+    fn begin(&mut self, first: &MediaPacket, complete: bool, replay: Option<Replay>, now: Time) {
         self.phase = Phase::Live;
         self.start = first.extended_sequence_number;
         self.cursor = self.start;
+        self.prelude = None;
+        if self.parameter_sets.is_some() && !complete {
+            self.prelude = Some((self.numbering.take(), first.timestamp));
+            self.behind = true;
+        }
         self.numbering.start(self.start);
         self.timeline.start(first.timestamp, replay, now);
-        self.picture_ids.start();
+        if self.codec.is_some_and(|codec| codec.codec == Codec::Vp8) {
+            self.picture_numbers.restart(&first.payload);
+        }
         self.key_frame_wanted = false;
     }
 
@@ -209,7 +236,7 @@ impl TrackSender {
             Phase::Awaiting if self.kind == MediaKind::Video && !packet.key_frame_start => {
                 return Err(SendDrop::AwaitingKeyFrame);
             }
-            Phase::Awaiting => self.begin(packet, None, now),
+            Phase::Awaiting => self.begin(packet, has_sps(&packet.payload), None, now),
         }
         let number = packet.extended_sequence_number;
         if number < self.start {
@@ -239,6 +266,9 @@ impl TrackSender {
         if self.cursor < oldest {
             self.await_key_frame();
             return Err(SendDrop::FellBehind);
+        }
+        if let Some((number, timestamp)) = self.prelude.take() {
+            return Ok(Some(self.send_parameter_sets(number, timestamp, output, seal, now)));
         }
         while self.cursor <= highest {
             match ring.get(self.cursor) {
@@ -293,6 +323,37 @@ impl TrackSender {
             sent,
         });
         Ok(Some(range))
+    }
+
+    fn send_parameter_sets(
+        &mut self,
+        number: u64,
+        source_timestamp: u32,
+        output: &mut Vec<u8>,
+        seal: &SealContext,
+        now: Time,
+    ) -> Range<usize> {
+        let timestamp = self.timeline.timestamp_of(source_timestamp, now);
+        let payload = self.parameter_sets.as_deref().unwrap_or_default();
+        let payload_type = self.codec.map_or(0, |codec| codec.payload_type);
+        let start = output.len();
+        let header_len = self
+            .header
+            .write_plain(output, false, payload_type, number as u16, timestamp);
+        output.extend_from_slice(payload);
+        seal.seal_rtp(output, start, header_len, number);
+        self.packet_count = self.packet_count.wrapping_add(1);
+        self.octet_count = self.octet_count.wrapping_add(payload.len() as u32);
+        self.history.record(Entry {
+            source_number_low: 0,
+            timestamp,
+            sequence_number: number as u16,
+            sent_ms: milliseconds(now),
+            resent_ms: 0,
+            generation: self.generation,
+            sent: Sent::ParameterSets,
+        });
+        start..output.len()
     }
 
     /// Writes and seals a packet under the media ssrc.
@@ -355,7 +416,12 @@ impl TrackSender {
         let payload_start = start + header_len;
         output.extend_from_slice(&packet.payload);
         if self.codec.is_some_and(|codec| codec.codec == Codec::Vp8) {
-            self.picture_ids.patch(&mut output[payload_start..], newest);
+            let copied = &mut output[payload_start..];
+            if newest {
+                self.picture_numbers.rewrite(copied);
+            } else {
+                vp8::rewrite_with(self.picture_numbers.shift(), copied);
+            }
         }
     }
 
@@ -384,26 +450,32 @@ impl TrackSender {
         ring: &StreamRing,
         output: &mut Vec<u8>,
         seal: &SealContext,
-        _now: Time,
     ) -> Result<Range<usize>, SendDrop> {
         let entry = *self.history.find(sequence_number).ok_or(SendDrop::NackUnknown)?;
-        let source_number = extend(entry.source_number_low, self.cursor);
-        let packet = ring.get(source_number).ok_or(SendDrop::NackTooOld)?;
         let codec = self.codec.ok_or(SendDrop::NoCodec)?;
+        let source_number = extend(entry.source_number_low, self.cursor);
+        let packet = match entry.sent {
+            Sent::ParameterSets => None,
+            _ => Some(ring.get(source_number).ok_or(SendDrop::NackTooOld)?),
+        };
+        let start = output.len();
         let Some(rtx_payload_type) = codec.rtx_payload_type else {
             // The same bytes under the same number: sealing them again gives the same packet, so the cipher is not weakened.
+            let packet = packet.ok_or(SendDrop::NackTooOld)?;
             let number = self.numbering.number_of(source_number).ok_or(SendDrop::TooOld)?;
             return Ok(self.make(packet, codec.payload_type, number, entry.timestamp, false, output, seal));
         };
         let number = self.next_rtx;
         self.next_rtx += 1;
-        let start = output.len();
-        let header_len =
-            self.rtx_header
-                .write_plain(output, packet.marker, rtx_payload_type, number as u16, entry.timestamp);
+        let marker = packet.is_some_and(|packet| packet.marker);
+        let header_len = self
+            .rtx_header
+            .write_plain(output, marker, rtx_payload_type, number as u16, entry.timestamp);
         output.extend_from_slice(&sequence_number.to_be_bytes());
-        if !packet.payload.is_empty() {
-            self.append_payload(packet, start, header_len + 2, false, output);
+        match packet {
+            None => output.extend_from_slice(self.parameter_sets.as_deref().unwrap_or_default()),
+            Some(packet) if packet.payload.is_empty() => {}
+            Some(packet) => self.append_payload(packet, start, header_len + 2, false, output),
         }
         seal.seal_rtp(output, start, header_len, number);
         Ok(start..output.len())
