@@ -12,6 +12,8 @@ use std::time::Duration;
 pub const REPAIR_DEADLINE: Duration = Duration::from_millis(300);
 /// A wider gap is a new start, not loss to repair: 2 s of a 500 pps stream.
 const REPAIR_GAP_MAX: u64 = 1_024;
+/// A repeat is up to a tick late, and round trips vary.
+const TICK_ALLOWANCE: Duration = Duration::from_millis(20);
 /// Repeats of one request at most.
 const ASKS_MAX: u8 = 6;
 /// Packets refused as too old in a row before the sequence is taken to have begun anew.
@@ -43,6 +45,8 @@ struct Ask {
 pub struct Layer {
     ring: StreamRing,
     missing: BTreeMap<u64, Ask>,
+    /// Below it, packets have been forgotten and cannot be told from new ones.
+    floor: u64,
     too_old_run: u32,
     /// Packets that never came.
     pub lost: u64,
@@ -68,17 +72,27 @@ impl Layer {
     /// Takes a packet in.
     pub fn insert(&mut self, packet: &Arc<MediaPacket>, now: Time) -> Inserted {
         let number = packet.extended_sequence_number;
-        let highest = self.ring.highest();
-        match self.ring.insert(Arc::clone(packet)) {
-            Ok(()) => {}
+        let (highest, oldest) = (self.ring.highest(), self.ring.oldest());
+        let inserted = if number < self.floor {
+            Err(RingDrop::TooOld)
+        } else {
+            self.ring.insert(Arc::clone(packet))
+        };
+        match inserted {
+            Ok(()) => {
+                if let (Some(before), Some(after)) = (oldest, self.ring.oldest())
+                    && after > before
+                {
+                    self.floor = after;
+                }
+            }
             Err(RingDrop::Duplicate) => return Inserted::Duplicate,
             Err(RingDrop::TooOld) => {
                 self.too_old_run += 1;
                 if self.too_old_run < RESTART_AFTER {
                     return Inserted::TooOld;
                 }
-                self.ring.clear();
-                self.missing.clear();
+                self.restart();
                 // An empty ring takes any packet.
                 let _ = self.ring.insert(Arc::clone(packet));
             }
@@ -136,12 +150,19 @@ impl Layer {
             let in_time = ask.asks == 0 || (now - ask.missed_at) + rtt <= REPAIR_DEADLINE;
             if now >= ask.next_at && ask.asks < ASKS_MAX && in_time {
                 ask.asks += 1;
-                ask.next_at = now + interval;
+                ask.next_at = ask.missed_at + interval * u32::from(ask.asks);
                 due.push(*number);
             }
             true
         });
         due
+    }
+
+    /// Forgets everything: what comes next is not the continuation of what was here.
+    pub fn restart(&mut self) {
+        self.ring.clear();
+        self.missing.clear();
+        self.floor = 0;
     }
 
     /// Asks for nothing that is missing now: somebody else does.
@@ -161,7 +182,7 @@ pub fn repeat_interval(rtt: Duration) -> Duration {
     let interval = if rtt * 5 / 2 <= REPAIR_DEADLINE {
         rtt + Duration::from_millis(5)
     } else {
-        REPAIR_DEADLINE.saturating_sub(rtt) / 2
+        REPAIR_DEADLINE.saturating_sub(rtt + TICK_ALLOWANCE) / 2
     };
     interval.max(Duration::from_millis(20))
 }
@@ -200,7 +221,7 @@ mod tests {
                 asked.push(millis);
             }
         }
-        assert_eq!(asked, [0, 70, 140], "the third answer arrives at 300 ms");
+        assert_eq!(asked, [0, 60, 120], "the third answer arrives at 280 ms");
         assert_eq!(layer.lost, 2);
     }
 

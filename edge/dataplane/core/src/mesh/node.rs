@@ -92,7 +92,7 @@ impl TrunkNode {
         });
         if now - self.released_at >= RELEASE_INTERVAL {
             self.released_at = now;
-            let wanted = next_hops(&self.routes);
+            let wanted = next_hops(&self.routes, self.net.config.features.backup);
             self.net.release_unwanted(&wanted, now);
         }
         if self.streams.is_empty() && !self.net.peers.values().any(|peer| peer.up) {
@@ -495,7 +495,7 @@ impl TrunkNode {
     }
 
     fn want_next_hops(&mut self, now: Time) {
-        for next in next_hops(&self.routes) {
+        for next in next_hops(&self.routes, self.net.config.features.backup) {
             self.net.want(next, now);
         }
     }
@@ -548,7 +548,14 @@ fn stream_entry<'a>(
     })
 }
 
-fn next_hops(routes: &BTreeMap<String, StreamRoute>) -> BTreeSet<&str> {
-    let paths = routes.values().flat_map(|route| [&route.primary, &route.backup]);
-    paths.filter_map(|path| path.get(1)).map(String::as_str).collect()
+/// Neighbours to be connected with before anybody asks: a handshake would cost a cold join and an arming a round trip.
+fn next_hops(routes: &BTreeMap<String, StreamRoute>, backups: bool) -> BTreeSet<&str> {
+    let paths = routes
+        .values()
+        .flat_map(|route| [Some(&route.primary), Some(&route.backup).filter(|_| backups)]);
+    paths
+        .flatten()
+        .filter_map(|path| path.get(1))
+        .map(String::as_str)
+        .collect()
 }

@@ -277,24 +277,25 @@ impl Stream {
         net.send_message(edge, &message, now);
     }
 
-    /// What this node has, or, having nothing, what the only child it asks for has.
-    fn last_seen(&self, edge: &EdgeId, now: Time) -> Vec<(Ssrc, u16)> {
-        let own = self
-            .source
-            .as_ref()
-            .map(|source| source.last_seen(now))
-            .unwrap_or_default();
-        if !own.is_empty() || self.own_wants().media {
-            return own;
-        }
+    /// Where the parent is to go on: after what this node has; or, when it only serves one child, after what that has.
+    fn last_seen(&mut self, edge: &EdgeId, now: Time) -> Vec<(Ssrc, u16)> {
         let mut children = self
             .children
             .values()
             .filter(|child| child.serving.as_ref() == Some(edge) && child.wants.media);
-        match (children.next(), children.next()) {
-            (Some(only), None) => only.last_seen.clone(),
+        let only = match (children.next(), children.next()) {
+            (Some(only), None) if !self.own_wants().media => only.last_seen.clone(),
             _ => Vec::new(),
+        };
+        let Some(source) = &mut self.source else { return only };
+        for (ssrc, number) in &only {
+            let layers = source.layers.iter_mut().filter(|((_, known), _)| known == ssrc);
+            // What was kept here ends before: not a gap to repair.
+            for (_, layer) in layers.filter(|(_, layer)| layer.highest() < Some(layer.extend(*number))) {
+                layer.restart();
+            }
         }
+        if only.is_empty() { source.last_seen(now) } else { only }
     }
 
     fn tell_local_interest(&mut self, net: &mut Net) {
