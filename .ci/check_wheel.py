@@ -62,9 +62,7 @@ def main() -> int:
 
 def _check_edge(tradewind: str, outside: Path) -> None:
     _run(tradewind, "dev-certs", str(outside / "certs"), "--edges", "sg", cwd=outside, quiet=True)
-    data_dir = outside / "sg"
-    data_dir.mkdir()
-    shutil.copytree(outside / "certs" / "sg", data_dir / "identity")
+    data_dir = outside / "certs" / "sg"
     config = outside / "sg.toml"
     config.write_text(EDGE_SETTINGS.format(data_dir=data_dir), encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}

@@ -1,5 +1,5 @@
 """Proof by measurement: scenarios with bars, the WAN emulator, the load generator.
 
-Everything here talks to the product from outside, over real sockets between processes; nothing of the product imports it,
-except the command line, which starts it.
+Everything here talks to the product from outside, over real sockets between processes. Nothing of the product imports
+it, except the command line and the demo fleet, which start it.
 """

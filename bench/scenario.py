@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.report import BarSpec, Outcome
 
@@ -25,6 +26,6 @@ class Scenario:
     name: str
     claim: str
     bars: tuple[BarSpec, ...]
-    run: Callable[[RunOptions], Awaitable[Outcome]]
+    run: Callable[[RunOptions], Coroutine[Any, Any, Outcome]]
     evidence: Sequence[str] = ()
     features: tuple[str, ...] = ()

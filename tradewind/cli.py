@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -99,6 +99,113 @@ def up(
         raise typer.Exit(process.run(plan))
 
 
+demo_app = typer.Typer(no_args_is_help=True, help="Change a running demonstration.")
+app.add_typer(demo_app, name="demo")
+
+
+@demo_app.callback()
+def _demo() -> None:
+    """Keeps `demo` a group while it has one command."""
+
+
+@demo_app.command(
+    "link",
+    epilog="Examples: [bold]tradewind demo link sg fra --loss 10 --delay 400[/bold], "
+    "[bold]tradewind demo link sg fra --clear[/bold]",
+)
+def demo_link(
+    a: Annotated[str, typer.Argument(help="An edge.")],
+    b: Annotated[str, typer.Argument(help="Another edge.")],
+    loss: Annotated[float | None, typer.Option(min=0, max=100, help="Lost packets, per cent.")] = None,
+    delay: Annotated[float | None, typer.Option(min=0, max=5000, help="One-way delay, ms.")] = None,
+    blackout: Annotated[bool, typer.Option("--blackout", help="Nothing passes.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="The link's own conditions again.")] = False,
+    data_dir: Annotated[Path, typer.Option(help="That of `tradewind up`.")] = Path(".tradewind"),
+) -> None:
+    """Make a link of the running `tradewind up` bad, or good again."""
+    from tradewind.operate.demo import change_link
+
+    with _one_line_errors():
+        if not clear and not blackout and loss is None and delay is None:
+            raise ValueError("say what to change: --loss, --delay, --blackout or --clear")
+        line = change_link(data_dir, a, b, loss_percent=loss, delay_ms=delay, blackout=blackout, clear=clear)
+        typer.echo(line)
+
+
+@app.command(
+    epilog="Examples: [bold]tradewind bench forward --quick[/bold], [bold]tradewind bench forward --without gso[/bold]"
+)
+def bench(
+    scenario: Annotated[str, typer.Argument(help="latency, startup, sync, forward, failover, outage, offers, or all.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Short; shows that it works, not how well.")] = False,
+    seed: Annotated[int, typer.Option(help="Decides losses and choices.")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the whole report with its evidence.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="Switch a feature off; repeatable.")] = None,
+) -> None:
+    """Measure scenarios against their bars. Exit: 0 all hold, 6 one falls short, 5 a run proves nothing."""
+    from bench import registry
+
+    with _one_line_errors():
+        if scenario != "all":
+            raise typer.Exit(registry.run(scenario, seed=seed, quick=quick, without=without or (), json_file=json_file))
+        codes = []
+        for name in registry.NAMES:
+            file = json_file.with_stem(f"{json_file.stem}-{name}") if json_file else None
+            codes.append(registry.run(name, seed=seed, quick=quick, without=(), json_file=file))
+        raise typer.Exit(max(codes))
+
+
+@app.command(epilog="Example: [bold]tradewind doctor --config sg.toml[/bold]")
+def doctor(config: OptionalConfig = None, settings: SetOption = None) -> None:
+    """Say whether this machine can run an edge well, and what to do about it. Exit code 1 when it cannot."""
+    from tradewind.operate.doctor import Verdict, examine
+
+    bad = False
+    with _one_line_errors():
+        loaded = None
+        if config is not None or settings:
+            from edge.settings import EdgeSettings
+
+            loaded = _load(EdgeSettings, config, settings).settings
+        for finding in examine(loaded):
+            bad = bad or finding.verdict is Verdict.BAD
+            colour = {"ok": typer.colors.GREEN, "poor": typer.colors.YELLOW, "bad": typer.colors.RED}[finding.verdict]
+            typer.secho(f"{finding.verdict:5}", fg=colour, nl=False)
+            typer.echo(f"{finding.subject}: {finding.text}" + (f" → {finding.advice}" if finding.advice else ""))
+    raise typer.Exit(1 if bad else 0)
+
+
+@app.command(
+    "config",
+    epilog="Examples: [bold]tradewind config edge --config sg.toml[/bold], [bold]tradewind config control[/bold]",
+)
+def show_config(
+    process: Annotated[str, typer.Argument(help="edge or control.")],
+    config: OptionalConfig = None,
+    settings: SetOption = None,
+    describe: Annotated[bool, typer.Option("--describe", help="With what each setting means.")] = False,
+) -> None:
+    """Print every setting of a process with its value and where the value comes from."""
+    with _one_line_errors():
+        for row in _settings_of(process, config, settings).rows():
+            typer.echo(f"{row.key} = {row.value}  ({row.origin})")
+            if describe and row.description:
+                typer.echo(f"    {' '.join(row.description.split())}")
+
+
+@app.command("dev-certs", epilog="Example: [bold]tradewind dev-certs certs --edges sg,fra[/bold]")
+def dev_certs(
+    directory: Annotated[Path, typer.Argument(help="Gets a CA, and a data directory per edge.")],
+    edges: Annotated[str, typer.Option(help="Edge ids, separated by commas.")],
+) -> None:
+    """Make certificates for edges that run without control (static routes)."""
+    from tradewind.operate.certificates import make_certificates
+
+    with _one_line_errors():
+        for path in make_certificates(directory, [name.strip() for name in edges.split(",") if name.strip()]):
+            typer.echo(f"{path}/identity  (set data_dir = {str(path)!r})")
+
+
 publish_app = typer.Typer(no_args_is_help=True, help="Publish into a room.")
 app.add_typer(publish_app, name="publish")
 
@@ -126,6 +233,31 @@ def publish_test(
         broadcast.main(room=room, edge=edge, token=token, check=check, title=title, exit_with_parent=exit_with_parent)
 
 
+def _settings_of(process: str, config: Path | None, pairs: list[str] | None) -> Loaded[Any]:
+    """With an example in the place of a value that has no default, so that all settings can be shown without a file."""
+    from dataclasses import replace
+
+    examples = {"data_dir": f".tradewind/{process}"}
+    model: type[ProcessSettings]
+    if process == "edge":
+        from edge.settings import EdgeSettings
+
+        model = EdgeSettings
+        examples["edge_id"] = "sg"
+    elif process == "control":
+        from control.settings import ControlSettings
+
+        model = ControlSettings
+    else:
+        raise ValueError(f"there is no process {process!r}: say edge or control")
+    if config is not None:
+        return _load(model, config, pairs)
+    given = {pair.partition("=")[0].strip() for pair in pairs or []}
+    missing = {key: value for key, value in examples.items() if key not in given}
+    loaded = _load(model, None, [*(f"{key}={value}" for key, value in missing.items()), *(pairs or [])])
+    return replace(loaded, origins={**loaded.origins, **dict.fromkeys(missing, "example: it has no default")})
+
+
 def _load(model: type[SettingsT], config: Path | None, pairs: list[str] | None) -> Loaded[SettingsT]:
     import os
 
@@ -139,6 +271,8 @@ def _one_line_errors() -> Iterator[None]:
     """An expected failure is one line and exit code 1; bugs keep their traceback."""
     try:
         yield
+    except BrokenPipeError:
+        raise typer.Exit(1) from None  # whoever read our output has seen enough
     except (OSError, ValueError) as error:
         typer.secho(f"tradewind: {error}", err=True, fg=typer.colors.RED)
         raise typer.Exit(1) from error

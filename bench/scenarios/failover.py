@@ -95,7 +95,7 @@ class _Run:
         self._world, self._watchers, self._options = world, watchers, options
 
     async def relayed_route(self) -> tuple[list[str], list[str]]:
-        """Wait for an active path sg → relay → fra and a backup that shares no relay; (active, backup), source first."""
+        """Wait for a path sg → relay → fra and a backup that shares no relay: (active, backup), source first."""
 
         def usable(route: dict[str, Any]) -> bool:
             active, backup = route.get("active_path") or [], route.get("backup") or []
@@ -170,7 +170,7 @@ class _Run:
             await asyncio.sleep(_BLACKOUT_S)
             await self._world.set_link(*hop, blackout=False)
         else:
-            await self._world.set_direction(*hop, drop_next=_BURST_PACKETS)
+            await self._world.set_direction(*hop, lose_next=_BURST_PACKETS)
         await asyncio.sleep(3)
         return {"kind": kind, "hop": hop, "moved": await self._world.committed_moves("fra") - committed}
 

@@ -95,7 +95,9 @@ class _Load:
     async def run(self, seconds: float, options: RunOptions) -> list[dict[str, Any]]:
         """Join, stay a moment, leave; warm and cold in turn."""
         loop = asyncio.get_running_loop()
-        started, rows, leaving = loop.time(), [], list[tuple[float, str, tuple[str, str]]]()
+        started = loop.time()
+        rows: list[dict[str, Any]] = []
+        leaving: list[tuple[float, str, tuple[str, str]]] = []
         while (now := loop.time()) < started + seconds:
             due = started + len(rows) / _JOINS_PER_SECOND
             if now < due:

@@ -53,12 +53,16 @@ export interface FleetStream {
   readonly routes: readonly FleetRoute[];
 }
 
+/** An emulated link as it is made now, the same both ways; `own_…` is what it is without anyone's doing. */
 export interface DemoLink {
   readonly a: string;
   readonly b: string;
   readonly loss_ratio: number;
+  /** One way. */
   readonly delay_ms: number;
   readonly blackout: boolean;
+  readonly own_loss_ratio: number;
+  readonly own_delay_ms: number;
 }
 
 export interface Snapshot {
@@ -74,9 +78,11 @@ export interface Snapshot {
 export interface DemoLinkChange {
   readonly a: string;
   readonly b: string;
-  readonly loss_ratio: number;
+  /** Back to its own conditions; the other fields are then left out. */
+  readonly clear?: boolean;
+  readonly loss_ratio?: number;
   readonly burst_packets?: number;
-  readonly delay_ms: number;
+  readonly delay_ms?: number;
   readonly blackout?: boolean;
 }
 
@@ -122,7 +128,7 @@ export function parseSnapshot(text: string): Snapshot | null {
   };
 }
 
-/** Makes an emulated link bad, or good again with zero loss and delay. Exists only while a demo runs. */
+/** Makes an emulated link bad, or good again. Exists only while a demo runs. */
 export async function changeDemoLink(change: DemoLinkChange): Promise<void> {
   const response = await fetch("/v1/demo/links", {
     method: "POST",

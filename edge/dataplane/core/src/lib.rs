@@ -17,6 +17,7 @@ pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
 pub mod send;
+pub mod session;
 pub mod source;
 pub mod srtp;
 pub mod stun;

@@ -2,14 +2,20 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tradewind_core::ice::IceDrop;
 use tradewind_core::mesh::MeshDrop;
+use tradewind_core::receive::ReceiveDrop;
+use tradewind_core::ring::RingDrop;
+use tradewind_core::send::SendDrop;
+use tradewind_core::session::SessionDrop;
+use tradewind_core::srtp::SrtpDrop;
 
 macro_rules! named {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)* }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $text:literal,)* }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(usize)]
-        pub enum $name { $($(#[$variant_meta])* $variant,)* }
+        pub enum $name { $($(#[doc = $doc])+ $variant,)* }
 
         impl $name {
             /// Every variant, in order.
@@ -18,6 +24,11 @@ macro_rules! named {
             /// The name in metrics and snapshots.
             pub const fn name(self) -> &'static str {
                 match self { $($name::$variant => $text,)* }
+            }
+
+            /// What the metric's HELP line says.
+            pub fn help(self) -> &'static str {
+                match self { $($name::$variant => concat!($($doc),+).trim_start(),)* }
             }
         }
     };
@@ -30,14 +41,10 @@ named! {
         DatagramUnknown = "datagram_unknown",
         /// Empty, or larger than the receive buffer.
         DatagramSize = "datagram_size",
-        /// DTLS, RTP or RTCP from an address that no authenticated check has named.
-        AddressUnvalidated = "address_unvalidated",
         /// A foreign datagram whose owner does not know it either; never handed on.
         ForeignUnknown = "foreign_unknown",
         /// The owner's ring was full.
         ForeignRingFull = "foreign_ring_full",
-        /// A ufrag that names a shard which does not exist.
-        ForeignNoShard = "foreign_no_shard",
         /// Not a DTLS record, or more of them than a handshake needs.
         DtlsMalformed = "dtls_malformed",
         /// A ClientHello after the handshake; renegotiation is not offered.
@@ -48,12 +55,6 @@ named! {
         DtlsFingerprintMismatch = "dtls_fingerprint_mismatch",
         /// The handshake ended with an error.
         DtlsHandshakeFailed = "dtls_handshake_failed",
-        /// SRTP or SRTCP before keys exist.
-        SrtpBeforeKeys = "srtp_before_keys",
-        /// Media from a viewer, who may only send RTCP.
-        RtpFromViewer = "rtp_from_viewer",
-        /// A packet that waited too long behind a viewer's pacing or a full socket.
-        ViewerQueueFull = "viewer_queue_full",
         /// The socket's buffer was full.
         SocketFull = "socket_full",
         /// The kernel refused to send.
@@ -66,8 +67,6 @@ named! {
         HandoffNoticeFull = "handoff_notice_full",
         /// A packet of a source that this worker does not know (any more).
         HandoffUnknownSource = "handoff_unknown_source",
-        /// A media packet of a publication that a newer one has replaced.
-        SourceSuperseded = "source_superseded",
         /// A trunk handshake that failed: no certificate, or not one of this fleet.
         TrunkHandshakeFailed = "trunk_handshake_failed",
         /// A trunk stream whose framing is broken.
@@ -76,6 +75,8 @@ named! {
         TrunkQueueFull = "trunk_queue_full",
         /// To a trunk: media that waited too long to be of use.
         TrunkQueueStale = "trunk_queue_stale",
+        /// An event that Python did not fetch in time.
+        EventQueueFull = "event_queue_full",
     }
 }
 
@@ -130,7 +131,18 @@ pub fn drop_names() -> &'static [&'static str] {
 }
 
 fn core_drop_names() -> impl Iterator<Item = &'static str> {
-    MeshDrop::ALL.iter().map(|reason| reason.name())
+    let sessions = SessionDrop::OWN_NAMES.into_iter().chain(IceDrop::NAMES);
+    let srtp = SrtpDrop::ALL.iter().map(|reason| reason.name());
+    let halves = ReceiveDrop::ALL
+        .iter()
+        .map(|reason| reason.name())
+        .chain(SendDrop::ALL.iter().map(|d| d.name()));
+    let rings = RingDrop::ALL.iter().map(|reason| reason.name());
+    sessions
+        .chain(srtp)
+        .chain(halves)
+        .chain(rings)
+        .chain(MeshDrop::ALL.iter().map(|reason| reason.name()))
 }
 
 /// One worker's numbers. Written by that worker only, read by anyone.
@@ -151,7 +163,7 @@ impl Default for WorkerCounters {
 
 impl WorkerCounters {
     /// Counts one drop.
-    pub fn drop(&self, reason: DropReason) {
+    pub fn drop_one(&self, reason: DropReason) {
         self.drop_many(reason, 1);
     }
 

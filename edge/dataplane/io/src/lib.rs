@@ -7,10 +7,15 @@
 
 pub mod clock;
 pub mod counters;
+pub mod dataplane;
+pub mod directory;
 pub mod dtls;
 pub mod event_fd;
 pub mod events;
+pub mod features;
 pub mod handoff;
 pub mod link;
+pub mod plan;
+pub mod shard;
 pub mod trunk;
 pub mod udp;

@@ -5,7 +5,7 @@ import { formatMs, formatRatio } from "../shared/format";
 import type { LinkPair } from "./fleet";
 
 /** Bad enough that a route around it is worth taking, mild enough that the picture survives until then. */
-const BAD = { lossRatio: 0.1, delayMs: 400 };
+const BAD = { lossRatio: 0.1, delayMs: 200 };
 /** Loss between regions comes in bursts; single lost packets would be too kind. */
 const BURST_PACKETS = 3;
 
@@ -16,8 +16,6 @@ export class LinkPanel {
   readonly #blackout = byId("blackout", HTMLInputElement);
   readonly #note = byId("link-note", HTMLElement);
   #pair: LinkPair | null = null;
-  /** What each link was when this page first saw it, to restore it to. */
-  readonly #normal = new Map<string, { lossRatio: number; delayMs: number }>();
 
   constructor(onClose: () => void) {
     byId("link-close", HTMLButtonElement).addEventListener("click", onClose);
@@ -25,7 +23,7 @@ export class LinkPanel {
     byId("link-restore", HTMLButtonElement).addEventListener("click", () => this.#restore());
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#send(Number(this.#loss.value) / 100, Number(this.#delay.value), this.#blackout.checked);
+      this.#change(Number(this.#loss.value) / 100, Number(this.#delay.value), this.#blackout.checked);
     });
     this.#form.addEventListener("keydown", (event) => {
       if (event.key === "Escape") onClose();
@@ -48,9 +46,6 @@ export class LinkPanel {
     const { demo } = pair;
     byId("link-demo", HTMLElement).hidden = demo === null;
     if (demo === null) return;
-    if (!this.#normal.has(pair.key)) {
-      this.#normal.set(pair.key, { lossRatio: demo.loss_ratio, delayMs: demo.delay_ms });
-    }
     if (selectedAnew) {
       setText(this.#note, "");
       this.#setValues(demo.loss_ratio, demo.delay_ms, demo.blackout);
@@ -58,33 +53,35 @@ export class LinkPanel {
   }
 
   #makeBad(): void {
-    const normal = this.#normalOf(this.#pair);
-    this.#send(BAD.lossRatio, normal.delayMs + BAD.delayMs / 2, false);
+    const demo = this.#pair?.demo;
+    if (demo == null) return;
+    this.#change(BAD.lossRatio, demo.own_delay_ms + BAD.delayMs, false);
   }
 
   #restore(): void {
-    const normal = this.#normalOf(this.#pair);
-    this.#send(normal.lossRatio, normal.delayMs, false);
+    const demo = this.#pair?.demo;
+    if (demo == null) return;
+    this.#setValues(demo.own_loss_ratio, demo.own_delay_ms, false);
+    this.#send({ a: demo.a, b: demo.b, clear: true });
   }
 
-  #normalOf(pair: LinkPair | null): { lossRatio: number; delayMs: number } {
-    return this.#normal.get(pair?.key ?? "") ?? { lossRatio: 0, delayMs: 0 };
-  }
-
-  #send(lossRatio: number, delayMs: number, blackout: boolean): void {
-    const { demo } = this.#pair ?? {};
-    if (demo === undefined || demo === null) return;
+  #change(lossRatio: number, delayMs: number, blackout: boolean): void {
+    const demo = this.#pair?.demo;
+    if (demo == null) return;
     this.#setValues(lossRatio, delayMs, blackout);
-    const change: DemoLinkChange = {
+    this.#send({
       a: demo.a,
       b: demo.b,
       loss_ratio: lossRatio,
       burst_packets: BURST_PACKETS,
       delay_ms: delayMs,
       blackout,
-    };
+    });
+  }
+
+  #send(change: DemoLinkChange): void {
     changeDemoLink(change)
-      .then(() => setText(this.#note, "Applied. Watch the routes."))
+      .then(() => setText(this.#note, change.clear === true ? "Restored." : "Applied. Watch the routes."))
       .catch((error: unknown) =>
         setText(this.#note, error instanceof Error ? error.message : "The change was refused."),
       );

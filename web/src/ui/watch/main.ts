@@ -20,6 +20,7 @@ const flight = new Flight(byId("flight", HTMLElement));
 const chat = new ChatList(byId("chat", HTMLElement), "No comments yet. Yours could be the first.");
 const status = new Status();
 const controls = new Controls(video, flight);
+let edgeBefore = "";
 let player = start();
 const composer = new Composer({
   onSay: (text, color) => void player.say(text, color),
@@ -56,7 +57,7 @@ function start(token?: string): Player {
     document.body.dataset["edge"] = "edge" in state ? state.edge.edge_id : "";
     status.handleState(state);
     showVeil(state);
-    if (state.name === "moving") chat.mark(`Moving to ${state.edge.edge_id}`);
+    if (state.name === "playing") noteEdge(state.edge.edge_id);
   });
   made.on("stats", (stats) => {
     document.body.dataset["framesDecoded"] = String(stats.framesDecoded);
@@ -76,6 +77,12 @@ function start(token?: string): Player {
     composer.note(detail);
   });
   return made;
+}
+
+/** Tells the room's reader that the picture took another way; trying and failing is the pill's business. */
+function noteEdge(edge: string): void {
+  if (edgeBefore !== "" && edgeBefore !== edge) chat.mark(`The picture now comes through ${edge}.`);
+  edgeBefore = edge;
 }
 
 function showLive(live: boolean): void {

@@ -53,7 +53,10 @@ export function describe(state: PlayerState, stats: PlayerStats | null): Line {
     case "waiting":
       return { tone: "idle", text: `Ready at ${state.edge.edge_id}` };
     case "moving":
-      return { tone: "warn", text: `Moving to ${state.edge.edge_id}` };
+      return {
+        tone: "warn",
+        text: `${state.reason === "unreachable" ? "Trying" : "Moving to"} ${state.edge.edge_id}`,
+      };
     case "playing": {
       const fresh = stats !== null && stats.edge.edge_id === state.edge.edge_id ? stats : null;
       const late = fresh?.behindMs ?? fresh?.rttMs ?? null;

@@ -1,13 +1,13 @@
 //! Answers for WHIP and WHEP, and the plans that go with them.
 
 use crate::packet::Ssrc;
-use crate::sdp::fmtp::without_sprop;
+use crate::sdp::fmtp::{packetization_mode, without_sprop};
 use crate::sdp::select::{self, Role};
 use crate::sdp::{
     ExtensionIds, MediaSection, NegotiatedCodec, Offer, PublishMedia, PublishPlan, Remote, SdpError, ViewMedia,
     ViewPlan,
 };
-use crate::source::{MediaKind, TrackInfo};
+use crate::source::{Codec, MediaKind, TrackInfo};
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -95,6 +95,8 @@ pub fn answer_view(
         let extensions = select::extensions(section, Role::Viewer);
         codecs.iter_mut().for_each(|codec| codec.transport_cc = false);
         writer.accept(section, &codecs, &extensions, Role::Viewer);
+        // Whoever takes the first of a codec gets the H.264 that fits every publisher; the answer keeps the client's order.
+        codecs.sort_by_key(|one| one.codec == Codec::H264 && packetization_mode(&one.fmtp) == 0);
         let has_rtx = codecs.iter().any(|codec| codec.rtx_payload_type.is_some());
         let (ssrc, rtx_ssrc) = match kind {
             MediaKind::Audio => (parameters.audio_ssrc, None),

@@ -1,0 +1,127 @@
+//! From what an answer promised to what a session's halves are made of.
+
+use crate::dtls::{DtlsRole, Fingerprint};
+use crate::features::Features;
+use tradewind_core::packet::Ssrc;
+use tradewind_core::receive::{
+    ReceiveCodec, ReceiveDisabled, ReceiveExtensions, ReceiveParameters, ReceiveTrackParameters,
+};
+use tradewind_core::sdp::{self, PublishMedia, PublishPlan, Remote, ViewMedia, ViewPlan};
+use tradewind_core::send::{SendCodec, SendDisabled, SendExtensions, SendParameters, SendTrackParameters};
+
+/// Random values that the core cannot draw itself.
+pub trait Random {
+    /// 32 unpredictable bits.
+    fn next_u32(&mut self) -> u32;
+}
+
+/// Parameters of a host's half.
+pub fn receive_parameters(
+    plan: &PublishPlan,
+    cname: &str,
+    features: Features,
+    random: &mut impl Random,
+) -> ReceiveParameters {
+    ReceiveParameters {
+        tracks: plan.media.iter().map(receive_track).collect(),
+        extensions: plan.media.iter().fold(ReceiveExtensions::default(), merge_extensions),
+        local_ssrc: Ssrc(random.next_u32()),
+        cname: cname.to_owned(),
+        disabled: ReceiveDisabled {
+            nack: !features.nack,
+            twcc: !features.twcc,
+        },
+    }
+}
+
+/// With BUNDLE an id means the same in every section (RFC 8843 §15), so one table serves all.
+fn merge_extensions(known: ReceiveExtensions, media: &PublishMedia) -> ReceiveExtensions {
+    let ids = &media.extensions;
+    ReceiveExtensions {
+        mid: known.mid.or(ids.mid),
+        rid: None,
+        repaired_rid: None,
+        transport_sequence_number: known.transport_sequence_number.or(ids.transport_wide_cc),
+        abs_capture_time: known.abs_capture_time.or(ids.abs_capture_time),
+        audio_level: known.audio_level.or(ids.audio_level),
+        video_orientation: known.video_orientation.or(ids.video_orientation),
+    }
+}
+
+fn receive_track(media: &PublishMedia) -> ReceiveTrackParameters {
+    ReceiveTrackParameters {
+        kind: media.kind,
+        mid: media.mid.clone().unwrap_or_default(),
+        codecs: vec![ReceiveCodec {
+            payload_type: media.codec.payload_type,
+            codec: media.codec.codec,
+            fmtp: media.codec.fmtp.clone(),
+            rtx_payload_type: media.codec.rtx_payload_type,
+            nack: media.codec.nack,
+            pli: media.codec.pli,
+        }],
+        ssrcs: media.ssrc.into_iter().collect(),
+        rtx_ssrcs: media.rtx_ssrc.into_iter().collect(),
+    }
+}
+
+/// Parameters of a viewer's half.
+pub fn send_parameters(plan: &ViewPlan, features: Features, random: &mut impl Random) -> SendParameters {
+    SendParameters {
+        tracks: plan.media.iter().map(|media| send_track(media, random)).collect(),
+        cname: plan.cname.clone(),
+        disabled: SendDisabled {
+            nack: !features.nack,
+            cache: !features.cache,
+        },
+    }
+}
+
+fn send_track(media: &ViewMedia, random: &mut impl Random) -> SendTrackParameters {
+    SendTrackParameters {
+        kind: media.kind,
+        mid: media.mid.clone().unwrap_or_default(),
+        codecs: media
+            .codecs
+            .iter()
+            .map(|codec| SendCodec {
+                codec: codec.codec,
+                payload_type: codec.payload_type,
+                rtx_payload_type: codec.rtx_payload_type.filter(|_| media.rtx_ssrc.is_some()),
+                nack: codec.nack,
+            })
+            .collect(),
+        ssrc: media.ssrc,
+        rtx_ssrc: media.rtx_ssrc.unwrap_or(Ssrc(media.ssrc.0.wrapping_add(1))),
+        extensions: SendExtensions {
+            mid: media.extensions.mid,
+            abs_capture_time: media.extensions.abs_capture_time,
+            audio_level: media.extensions.audio_level,
+            video_orientation: media.extensions.video_orientation,
+            transport_sequence_number: None,
+        },
+        first_sequence_number: random.next_u32() as u16,
+        first_timestamp: random.next_u32(),
+    }
+}
+
+/// Our end of the handshake.
+pub fn dtls_role(remote: &Remote) -> DtlsRole {
+    match remote.dtls_role {
+        sdp::DtlsRole::Client => DtlsRole::Active,
+        sdp::DtlsRole::Server => DtlsRole::Passive,
+    }
+}
+
+/// What the peer's certificate must hash to.
+pub fn fingerprint(remote: &Remote) -> Fingerprint {
+    let algorithm = match remote.fingerprint.algorithm {
+        sdp::FingerprintAlgorithm::Sha256 => "sha-256",
+        sdp::FingerprintAlgorithm::Sha384 => "sha-384",
+        sdp::FingerprintAlgorithm::Sha512 => "sha-512",
+    };
+    Fingerprint {
+        algorithm: algorithm.to_owned(),
+        bytes: remote.fingerprint.bytes.clone(),
+    }
+}

@@ -1,0 +1,276 @@
+//! What came from the network: told apart, given to its session, or dropped with a name.
+
+use super::Shard;
+use super::peer::DtlsState;
+use crate::counters::{Counter, DropReason};
+use crate::directory;
+use crate::dtls::{DtlsError, DtlsIgnored, DtlsProgress, SrtpKeys};
+use crate::events::{Event, EventKind};
+use crate::handoff::{ForeignDatagram, Handoff};
+use crate::shard::peer::DTLS_LINGER;
+use crate::udp::{Destination, MediaSocket, Received, Receiver, send_one};
+use std::net::SocketAddr;
+use tradewind_core::ice;
+use tradewind_core::session::{DatagramKind, SessionDrop, classify};
+use tradewind_core::srtp::{OpenContext, SealContext};
+use tradewind_core::time::Time;
+
+/// Addresses per session in the shard's map; as many as ICE remembers.
+const ADDRESSES_MAX: usize = ice::PATHS_MAX;
+
+impl Shard {
+    /// Reads what waits in one socket, a bounded number of batches; returns whether more may wait.
+    pub(super) fn receive_from(&mut self, socket: &MediaSocket, receiver: &mut Receiver) -> bool {
+        for _ in 0..super::BATCHES_PER_TURN {
+            let now = self.now();
+            let (count, cut) = receiver.receive(
+                socket,
+                |Received {
+                     source,
+                     destination,
+                     bytes,
+                 }| {
+                    self.parts.counters.add(Counter::PacketsReceived, 1);
+                    self.parts.counters.add(Counter::BytesReceived, bytes.len() as u64);
+                    self.handle_datagram(false, source, destination, bytes, now);
+                },
+            );
+            if cut > 0 {
+                self.parts.counters.drop_many(DropReason::DatagramSize, cut);
+            }
+            if !Receiver::is_full(count) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Handles one datagram, from a socket or (`was_handed`) from another shard.
+    pub(super) fn handle_datagram(
+        &mut self,
+        was_handed: bool,
+        source: SocketAddr,
+        destination: SocketAddr,
+        bytes: &mut [u8],
+        now: Time,
+    ) {
+        let Some(kind) = classify(bytes) else {
+            let reason = if bytes.len() < 2 {
+                DropReason::DatagramSize
+            } else {
+                DropReason::DatagramUnknown
+            };
+            return self.parts.counters.drop_one(reason);
+        };
+        if kind == DatagramKind::Stun {
+            return self.handle_check(was_handed, source, destination, bytes, now);
+        }
+        let Some(index) = self.by_address.get(&source).copied() else {
+            return self.hand_over(was_handed, None, source, destination, bytes);
+        };
+        match kind {
+            DatagramKind::Dtls => self.handle_dtls(index, source, bytes, now),
+            DatagramKind::Rtp => self.handle_rtp(index, source, bytes, now),
+            DatagramKind::Rtcp | DatagramKind::Stun => self.handle_rtcp(index, source, bytes, now),
+        }
+    }
+
+    fn handle_check(&mut self, was_handed: bool, source: SocketAddr, destination: SocketAddr, bytes: &[u8], now: Time) {
+        let Some((shard, slot)) = directory::check_owner(bytes) else {
+            return self
+                .parts
+                .counters
+                .drop_named(ice::drop_reason_without_session(bytes).name());
+        };
+        if shard != self.parts.mailbox.index() {
+            return self.hand_over(was_handed, Some(shard), source, destination, bytes);
+        }
+        let found = self.by_slot.get(&slot).copied();
+        let Some((index, peer)) = found.and_then(|index| Some((index, self.peers.get_mut(index)?.as_mut()?))) else {
+            return self.parts.counters.drop_named(ice::IceDrop::UnknownUfrag.name());
+        };
+        let reply = match peer.session.handle_check(bytes, source, destination, now) {
+            Ok(reply) => reply,
+            Err(reason) => return self.parts.counters.drop_named(reason.name()),
+        };
+        let family = usize::from(source.is_ipv6());
+        let Some(socket) = self.parts.sockets[family].as_ref() else {
+            return;
+        };
+        let way = Destination::new(source, destination, socket);
+        send_one(socket, &way, &reply.response);
+        let selected = peer.session.remote() == Some(source);
+        if selected && (reply.nominated_changed.is_some() || peer.way.is_none()) {
+            peer.way = Some((family, way));
+        }
+        self.own_address(index, source);
+        self.start_dtls(index, now);
+    }
+
+    /// From now on datagrams from `address` belong to this peer.
+    fn own_address(&mut self, index: usize, address: SocketAddr) {
+        if self.by_address.get(&address) == Some(&index) {
+            return;
+        }
+        let Some(peer) = self.peers[index].as_mut() else { return };
+        if peer.addresses.len() >= ADDRESSES_MAX {
+            let oldest = peer.addresses.remove(0);
+            self.by_address.remove(&oldest);
+        }
+        peer.addresses.push(address);
+        self.by_address.insert(address, index);
+        self.foreign.remove(&address);
+        for shard in self.other_shards() {
+            self.notice(shard, Handoff::AddressOwned { address });
+        }
+    }
+
+    /// Sends a datagram to the shard that owns its session, once.
+    fn hand_over(
+        &mut self,
+        was_handed: bool,
+        owner: Option<usize>,
+        source: SocketAddr,
+        destination: SocketAddr,
+        bytes: &[u8],
+    ) {
+        if was_handed {
+            return self.parts.counters.drop_one(DropReason::ForeignUnknown);
+        }
+        let Some(owner) = owner.or_else(|| self.foreign.get(&source).copied()) else {
+            return self.parts.counters.drop_named(SessionDrop::AddressUnvalidated.name());
+        };
+        if owner >= self.parts.shards {
+            return self.parts.counters.drop_named(ice::IceDrop::UnknownUfrag.name());
+        }
+        let datagram = ForeignDatagram {
+            source,
+            destination,
+            bytes: bytes.to_vec(),
+        };
+        match self
+            .parts
+            .mailbox
+            .send_media(owner, Handoff::ForeignDatagram(Box::new(datagram)))
+        {
+            Ok(()) => self.parts.counters.add(Counter::ForeignHanded, 1),
+            Err(_) => self.parts.counters.drop_one(DropReason::ForeignRingFull),
+        }
+    }
+
+    fn handle_rtp(&mut self, index: usize, source: SocketAddr, bytes: &mut [u8], now: Time) {
+        let Some(peer) = self.peers[index].as_mut() else { return };
+        match peer.session.handle_rtp(bytes, source, now) {
+            Ok(Some((track, packet))) => self.publish_packet(index, track, packet, now),
+            Ok(None) => {}
+            Err(reason) => self.parts.counters.drop_named(reason.name()),
+        }
+        self.schedule(index, now);
+    }
+
+    fn handle_rtcp(&mut self, index: usize, source: SocketAddr, bytes: &mut [u8], now: Time) {
+        let Some(peer) = self.peers[index].as_mut() else { return };
+        if let Err(reason) = peer.session.handle_rtcp(bytes, source, now) {
+            self.parts.counters.drop_named(reason.name());
+        }
+        // A repair request is answered at once, a sender report passed on at once.
+        self.serve(index, now);
+    }
+
+    fn handle_dtls(&mut self, index: usize, source: SocketAddr, bytes: &[u8], now: Time) {
+        let Some(peer) = self.peers[index].as_mut() else { return };
+        if let Err(reason) = peer.session.check_source(source) {
+            return self.parts.counters.drop_named(reason.name());
+        }
+        let connected = peer.session.is_connected();
+        let Some(dtls) = peer.dtls() else {
+            return self.parts.counters.drop_one(DropReason::DtlsAfterFree);
+        };
+        let progress = dtls.handle_datagram(bytes);
+        self.send_dtls(index, now);
+        match progress {
+            Ok(Ok(DtlsProgress::Pending)) => {}
+            Ok(Ok(DtlsProgress::Connected(keys))) => return self.connect(index, keys, now),
+            Ok(Ok(DtlsProgress::Closed)) => return self.close(index, "peer_closed", now),
+            Ok(Err(DtlsIgnored::Malformed)) => self.parts.counters.drop_one(DropReason::DtlsMalformed),
+            Ok(Err(DtlsIgnored::SecondHandshake)) => self.parts.counters.drop_one(DropReason::DtlsSecondHandshake),
+            // Once keys are in use, an upset OpenSSL is no reason to stop the media.
+            Err(_) if connected => self.parts.counters.drop_one(DropReason::DtlsMalformed),
+            Err(error) => return self.fail_dtls(index, &error, now),
+        }
+        self.schedule(index, now);
+    }
+
+    fn start_dtls(&mut self, index: usize, now: Time) {
+        let Some(peer) = self.peers[index].as_mut() else { return };
+        if peer.way.is_none() || !matches!(peer.dtls, DtlsState::Waiting(_)) {
+            return;
+        }
+        let DtlsState::Waiting(mut dtls) = std::mem::replace(&mut peer.dtls, DtlsState::Freed) else {
+            return;
+        };
+        let started = dtls.start();
+        peer.dtls = DtlsState::Running(dtls);
+        if let Err(error) = started {
+            return self.fail_dtls(index, &error, now);
+        }
+        self.send_dtls(index, now);
+        self.schedule(index, now);
+    }
+
+    /// Sends what the handshake has to say and notes its timer.
+    pub(super) fn send_dtls(&mut self, index: usize, now: Time) {
+        let Some(peer) = self.peers[index].as_mut() else { return };
+        let Some((family, way)) = peer.way.clone() else { return };
+        let socket = self.parts.sockets[family].as_ref();
+        let Some(dtls) = peer.dtls() else { return };
+        while let Some(datagram) = dtls.poll_transmit() {
+            if let Some(socket) = socket {
+                send_one(socket, &way, &datagram);
+            }
+        }
+        let remaining = dtls.poll_timeout();
+        peer.dtls_due = remaining.map(|remaining| now + remaining);
+    }
+
+    fn connect(&mut self, index: usize, keys: SrtpKeys, now: Time) {
+        let open = OpenContext::new(keys.profile, &keys.read.0, &keys.read.1);
+        let seal = SealContext::new(keys.profile, &keys.write.0, &keys.write.1);
+        let (Ok(open), Ok(seal)) = (open, seal) else {
+            return self.close(index, "dtls_failed", now);
+        };
+        let Some(peer) = self.peers[index].as_mut() else { return };
+        peer.session.handle_keys(open, seal);
+        peer.dtls = match std::mem::replace(&mut peer.dtls, DtlsState::Freed) {
+            DtlsState::Waiting(dtls) | DtlsState::Running(dtls) => DtlsState::Lingering(dtls, now + DTLS_LINGER),
+            other => other,
+        };
+        self.parts.counters.add(Counter::SessionsConnected, 1);
+        self.parts.events.send(Event {
+            kind: EventKind::SessionConnected,
+            session_id: Some(peer.key.session_id),
+            room: peer.room.to_string(),
+            role: peer.role(),
+            srtp_profile: keys.profile.name(),
+            dtls_role: peer.dtls_role.name(),
+            remote_address: peer
+                .session
+                .remote()
+                .map(|remote| remote.to_string())
+                .unwrap_or_default(),
+            ..Event::default()
+        });
+        self.show_source(index, now);
+        self.serve(index, now);
+    }
+
+    pub(super) fn fail_dtls(&mut self, index: usize, error: &DtlsError, now: Time) {
+        let (drop, reason) = match error {
+            DtlsError::FingerprintMismatch => (DropReason::DtlsFingerprintMismatch, "fingerprint_mismatch"),
+            DtlsError::NoSrtpProfile => (DropReason::DtlsHandshakeFailed, "no_srtp_profile"),
+            DtlsError::Handshake(_) => (DropReason::DtlsHandshakeFailed, "dtls_failed"),
+        };
+        self.parts.counters.drop_one(drop);
+        self.close(index, reason, now);
+    }
+}

@@ -1,0 +1,100 @@
+"""A run is judged by its bars, and first of all by whether it proves anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import registry
+from bench.generator_process import longest_pause_ms
+from bench.report import BarSpec, Outcome, Report, judge, percentile
+from bench.scenarios.sync import pair
+
+EVIDENCE = {"samples": 3, "process_ids": {"sg": 1}, "generator": {"cores": 0.5}, "emulator": {"links": []}}
+BARS = (BarSpec("gap_ms", "<=", 250), BarSpec("moves", "<", 1))
+
+
+def _judged(
+    results: dict[str, float | None], evidence: dict[str, object] | None = None, no_proof: tuple[str, ...] = ()
+) -> Report:
+    return judge(
+        scenario="test",
+        seed=1,
+        quick=False,
+        without=(),
+        machine={},
+        bars=BARS,
+        required_evidence=(),
+        outcome=Outcome(results, EVIDENCE if evidence is None else evidence, no_proof),
+    )
+
+
+@pytest.mark.parametrize(
+    ("results", "exit_code"),
+    [
+        ({"gap_ms": 250.0, "moves": 0.0}, 0),
+        ({"gap_ms": 250.1, "moves": 0.0}, 6),
+        ({"gap_ms": 10.0, "moves": 1.0}, 6),
+        ({"gap_ms": None, "moves": 0.0}, 6),
+        ({"gap_ms": float("nan"), "moves": 0.0}, 6),
+        ({"gap_ms": 10.0}, 5),
+    ],
+)
+def test_exit_code_says_whether_every_bar_holds(results: dict[str, float | None], exit_code: int) -> None:
+    assert _judged(results).exit_code == exit_code
+
+
+@pytest.mark.parametrize("missing", ["samples", "process_ids", "generator", "emulator"])
+def test_a_run_without_evidence_proves_nothing(missing: str) -> None:
+    evidence = {name: value for name, value in EVIDENCE.items() if name != missing}
+    report = _judged({"gap_ms": 1.0, "moves": 0.0}, evidence)
+    assert report.exit_code == 5
+    assert report.problems == (f"evidence missing: {missing}",)
+
+
+def test_a_run_limited_by_its_generator_proves_nothing() -> None:
+    assert _judged({"gap_ms": 1.0, "moves": 0.0}, no_proof=("the generator is the limit",)).exit_code == 5
+
+
+def test_report_has_each_key_once_and_its_bar_beside_it(tmp_path: Path) -> None:
+    report = _judged({"gap_ms": 300.0, "moves": 0.0})
+    report.write(tmp_path / "report.json")
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["results"] == {"gap_ms": 300.0, "moves": 0.0}
+    assert content["bars"][0] == {"name": "gap_ms", "value": 300.0, "bar": "<= 250", "ok": False}
+    assert content["evidence"] == EVIDENCE
+
+
+def test_percentile_is_the_nearest_rank() -> None:
+    samples = [float(value) for value in range(1, 21)]
+    assert percentile(samples, 0.95) == 19.0
+    assert percentile(samples, 0.5) == 10.0
+    assert percentile([], 0.5) is None
+
+
+def test_a_pause_at_the_open_end_counts() -> None:
+    frames = [[100.0, 0, True], [133.0, 0, False], [700.0, 0, False]]
+    assert longest_pause_ms(frames, since_ms=100, until_ms=750) == pytest.approx(567)
+    assert longest_pause_ms(frames[:2], since_ms=100, until_ms=4100) == pytest.approx(3967)
+    assert longest_pause_ms([], since_ms=0, until_ms=50) == 50
+
+
+def test_a_flash_without_a_beep_is_no_sample() -> None:
+    assert pair([1000.0, 2000.0, 3000.0], [1030.0, 2990.0]) == [30.0, -10.0]
+
+
+def test_every_scenario_can_be_loaded_and_has_bars() -> None:
+    for name in registry.NAMES:
+        chosen = registry.scenario(name)
+        assert chosen.name == name
+        assert chosen.bars
+        assert len({bar.key for bar in chosen.bars}) == len(chosen.bars)
+
+
+def test_unknown_scenarios_and_features_say_what_there_is() -> None:
+    with pytest.raises(registry.UnknownScenario, match="latency"):
+        registry.scenario("latnecy")
+    with pytest.raises(registry.UnknownScenario, match="gso"):
+        registry.run("forward", seed=1, quick=True, without=["wings"], json_file=None)
