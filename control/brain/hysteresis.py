@@ -27,8 +27,10 @@ FLAPS_FORGOTTEN_S = 600.0
 JUMP_RATIO = 1.5
 JUMP_MS = 50.0
 JUMP_REPORTS = 2
-# Residual loss two decades beyond the limit: a visible freeze every few seconds.
+# Residual loss two decades beyond the limit: a visible freeze every few seconds. The reports that confirm it last
+# longer than the window of the fresh loss, so that a blackout of 200 ms moves nothing.
 FAILED_CLASS = 2
+LOSS_REPORTS = 4
 # Measured loss wanders by such a factor; an incumbent is not left for less.
 RESIDUAL_TOLERANCE = 4.0
 # Urgent reports make decisions more frequent than reports; a streak counts at most one of them per interval.
@@ -65,15 +67,15 @@ def decide_move(memory: RouteMemory, incumbent: Path | None, target: Path, carri
         return MoveVerdict(Move.MOVE, memory)
     # A route that carries nothing may follow the tree's shape; nobody notices.
     better = is_better(target, incumbent) or not carries
-    jumped = better and has_failed(memory, incumbent, target)
+    patience = reports_until_failed(memory, incumbent, target)
     if now - memory.streak_at >= REPORT_INTERVAL_S:
         memory = replace(
             memory,
             better_streak=memory.better_streak + 1 if better else 0,
-            worse_streak=memory.worse_streak + 1 if jumped else 0,
+            worse_streak=memory.worse_streak + 1 if patience else 0,
             streak_at=now,
         )
-    if jumped and memory.worse_streak >= JUMP_REPORTS:
+    if patience and memory.worse_streak >= patience:
         return MoveVerdict(Move.FAILED, memory)
     young = now - memory.born_at < YOUNG_S
     rested = young or now - memory.moved_at >= DWELL_S * 2.0**memory.flaps
@@ -96,12 +98,15 @@ def is_better(target: Path, incumbent: Path) -> bool:
     return gain_ms >= BETTER_MS and gain_ms >= BETTER_RATIO * abs(incumbent.cost_ms)
 
 
-def has_failed(memory: RouteMemory, incumbent: Path, target: Path) -> bool:
-    """Whether the incumbent has become so bad that waiting would be worse than moving."""
-    if incumbent.cost_ms >= JUMP_RATIO * memory.cost_when_chosen_ms + JUMP_MS:
-        return True
-    loss = residual_class(incumbent.residual_ratio / RESIDUAL_TOLERANCE)
-    return loss >= FAILED_CLASS and residual_class(target.residual_ratio) < loss
+def reports_until_failed(memory: RouteMemory, incumbent: Path, target: Path) -> int:
+    """How many reports confirm that the incumbent has become so bad that waiting is worse than moving; 0: it has
+    not."""
+    jumped = incumbent.cost_ms >= JUMP_RATIO * memory.cost_when_chosen_ms + JUMP_MS
+    if jumped and is_better(target, incumbent):
+        return JUMP_REPORTS
+    loss = residual_class(incumbent.fresh_residual_ratio / RESIDUAL_TOLERANCE)
+    lossy = loss >= FAILED_CLASS and residual_class(target.fresh_residual_ratio) < loss
+    return LOSS_REPORTS if lossy else 0
 
 
 def moved(memory: RouteMemory, target: Path, now: float, *, fled: bool) -> RouteMemory:

@@ -54,6 +54,11 @@ class LinkTable:
     rtt_ms: Matrix
     rtt_base_ms: Matrix
     loss_ratio: Matrix
+    # What the residual check may hold against a link: proven loss over 30 s, and the worse of that and the last 2 s.
+    proven_loss_ratio: Matrix
+    fresh_loss_ratio: Matrix
+    # For people: what is lost now where that is proven, else the steady value.
+    seen_loss_ratio: Matrix
     utilisation: Matrix
     cost_ms: Matrix
 
@@ -67,7 +72,7 @@ class LinkTable:
                 one_way_ms=float(self.d50_ms[a, b]),
                 p95_ms=float(self.d95_ms[a, b]),
                 rtt_ms=float(self.rtt_ms[a, b]),
-                loss_ratio=float(self.loss_ratio[a, b]),
+                loss_ratio=float(self.seen_loss_ratio[a, b]),
                 utilisation=float(self.utilisation[a, b]),
                 cost_ms=float(self.cost_ms[a, b]) if self.usable[a, b] else 0.0,
             )
@@ -90,7 +95,8 @@ def estimate_links(snapshot: Snapshot, verdicts: Mapping[str, EdgeVerdict]) -> L
     guess = CABLE_STRETCH * floor + UNMEASURED_PENALTY_MS / 2
     d50, d95, rtt, base = guess.copy(), guess.copy(), guess * 2, guess * 2
     loss = np.full((count, count), DEFAULT_LOSS_RATIO)
-    load = np.zeros((count, count))
+    proven, fresh, load = np.zeros((count, count)), np.zeros((count, count)), np.zeros((count, count))
+    seen = loss.copy()
     measured = np.zeros((count, count), dtype=bool)
     usable = alive[:, None] & alive[None, :] & ~np.eye(count, dtype=bool)
     potentials = clock_potentials(claims, count)
@@ -112,6 +118,15 @@ def estimate_links(snapshot: Snapshot, verdicts: Mapping[str, EdgeVerdict]) -> L
         base[a, b] = max(2 * floor[a, b], *(each.rtt_min_ms for each in pair))
         prior = region_loss.get(_region_pair(edges[a], edges[b]), DEFAULT_LOSS_RATIO)
         loss[a, b] = smoothed_loss_ratio(claim, prior)
+        seen[a, b] = loss[a, b]
+        proven[a, b] = proven_loss_ratio(claim.loss_30s_ratio, claim.packets_30s, claim.mean_burst_packets)
+        fresh[a, b] = proven[a, b]
+        # A probe burst or two in two seconds prove nothing.
+        if claim.packets_2s >= FRESH_LOSS_MIN_PACKETS:
+            now_lost = proven_loss_ratio(claim.loss_2s_ratio, claim.packets_2s, claim.mean_burst_packets)
+            fresh[a, b] = max(proven[a, b], now_lost)
+            if now_lost > proven[a, b]:
+                seen[a, b] = claim.loss_2s_ratio
         load[a, b] = 0.0 if other is None else other.utilisation
         usable[a, b] &= all(each.reachable for each in pair)
     # One end's word that nothing arrives is enough: media needs its feedback.
@@ -124,7 +139,20 @@ def estimate_links(snapshot: Snapshot, verdicts: Mapping[str, EdgeVerdict]) -> L
     cost = link_cost_ms(d50, d95, rtt, loss, load, money)
     cost = np.where(usable, cost + np.where(measured, 0.0, UNMEASURED_PENALTY_MS), np.inf)
     return LinkTable(
-        index, tuple(edge.edge_id for edge in edges), usable, measured, d50, d95, rtt, base, loss, load, cost
+        index=index,
+        edge_ids=tuple(edge.edge_id for edge in edges),
+        usable=usable,
+        measured=measured,
+        d50_ms=d50,
+        d95_ms=d95,
+        rtt_ms=rtt,
+        rtt_base_ms=base,
+        loss_ratio=loss,
+        proven_loss_ratio=proven,
+        fresh_loss_ratio=fresh,
+        seen_loss_ratio=seen,
+        utilisation=load,
+        cost_ms=cost,
     )
 
 
@@ -154,15 +182,21 @@ def clock_potentials(claims: Mapping[tuple[int, int], LinkClaim], count: int) ->
 
 
 def smoothed_loss_ratio(claim: LinkClaim, region_prior_ratio: float) -> float:
-    """(lost + 20 p0) / (sent + 20) over 30 s, or over 2 s when media fills that window and it is worse."""
+    """(lost + 20 p0) / (sent + 20) over 30 s; p0 is the link's ten-minute value, else its region pair's."""
     prior = claim.loss_10min_ratio if claim.packets_10min >= PRIOR_MIN_PACKETS else region_prior_ratio
-    steady = (claim.loss_30s_ratio * claim.packets_30s + PRIOR_PACKETS * prior) / (claim.packets_30s + PRIOR_PACKETS)
-    if claim.packets_2s < FRESH_LOSS_MIN_PACKETS:
-        return steady
-    fresh = (claim.loss_2s_ratio * claim.packets_2s + PRIOR_PACKETS * steady) / (claim.packets_2s + PRIOR_PACKETS)
-    # One lost burst in two seconds is no verdict; twice the steady loss and more than 2 % is the edges' own alarm
-    # level.
-    return fresh if fresh > max(2 * steady, 0.02) else steady
+    return (claim.loss_30s_ratio * claim.packets_30s + PRIOR_PACKETS * prior) / (claim.packets_30s + PRIOR_PACKETS)
+
+
+def proven_loss_ratio(loss_ratio: float, packets: int, mean_burst_packets: float) -> float:
+    """What is left of a measured loss when its bursts are counted as single events and one standard deviation is given
+    away.
+
+    Losses come in bursts, so n lost packets are only k = n / burst observations, and k has a standard deviation of
+    sqrt(k).
+    Without this, one burst among the first few hundred probes would condemn a good link against a limit of 1e-5.
+    """
+    bursts = loss_ratio * packets / max(1.0, mean_burst_packets)
+    return loss_ratio * max(0.0, 1.0 - 1.0 / math.sqrt(bursts)) if bursts > 0 else 0.0
 
 
 def light_floor_ms(edges: tuple[EdgeState, ...]) -> Matrix:

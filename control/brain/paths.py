@@ -27,7 +27,9 @@ class Path:
     nodes: tuple[str, ...]
     cost_ms: float
     rtt_ms: float
+    # Over 30 s, and with the last two seconds: the first is for gains, the second for choosing and for failures.
     residual_ratio: float
+    fresh_residual_ratio: float
     measured: bool
 
     @property
@@ -43,7 +45,7 @@ class Path:
     @property
     def rank(self) -> tuple[int, int, float]:
         """Order of preference: within the delay limit, residual loss by decades, then cost."""
-        return (int(self.delay_ms > DELAY_MAX_MS), residual_class(self.residual_ratio), self.cost_ms)
+        return (int(self.delay_ms > DELAY_MAX_MS), residual_class(self.fresh_residual_ratio), self.cost_ms)
 
 
 class PathFinder:
@@ -108,7 +110,8 @@ def measure_nodes(links: LinkTable, nodes: Sequence[int]) -> Path:
         tuple(links.edge_ids[node] for node in nodes),
         float(sum(links.cost_ms[hop] for hop in hops)),
         float(sum(links.rtt_ms[hop] for hop in hops)),
-        residual_loss_ratio([(float(links.loss_ratio[hop]), float(links.rtt_ms[hop])) for hop in hops]),
+        residual_loss_ratio([(float(links.proven_loss_ratio[hop]), float(links.rtt_ms[hop])) for hop in hops]),
+        residual_loss_ratio([(float(links.fresh_loss_ratio[hop]), float(links.rtt_ms[hop])) for hop in hops]),
         all(bool(links.measured[hop]) for hop in hops),
     )
 

@@ -28,8 +28,8 @@ def describe(links: LinkTable, path: Path, options: Sequence[Path]) -> str:
         against = next((option for option in others if not option.relays), None) if path.relays else None
         against = against or next(iter(others), None)
         text = _name(path) if against is None else f"{_name(path)}; {_name(against)}"
-    if residual_class(path.residual_ratio):
-        text += f"; least bad, {100 * path.residual_ratio:.2g} % of packets come too late to repair"
+    if residual_class(path.fresh_residual_ratio):
+        text += f"; least bad, {100 * path.fresh_residual_ratio:.2g} % of packets come too late to repair"
     return text
 
 
@@ -45,8 +45,9 @@ def direct_trouble(links: LinkTable, source: str, leaf: str) -> str:
     slower = float(links.rtt_ms[hop] - links.rtt_base_ms[hop])
     if slower > max(SLOW_MS, SLOW_RATIO * float(links.rtt_base_ms[hop])):
         found.append(f"+{slower:.0f} ms")
-    if links.loss_ratio[hop] >= LOSSY_RATIO:
-        found.append(f"loses {100 * float(links.loss_ratio[hop]):.1f} %")
+    loss = float(links.seen_loss_ratio[hop])
+    if loss >= LOSSY_RATIO:
+        found.append(f"loses {100 * loss:.1f} %")
     return f"{pair} {', '.join(found)}" if found else ""
 
 

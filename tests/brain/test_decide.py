@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from control.brain import decide, start
@@ -28,13 +30,33 @@ def test_direct_wins_while_all_is_well(three: Fleet) -> None:
 def test_bad_link_is_left_within_ten_seconds_in_spite_of_the_dwell(three: Fleet) -> None:
     three.degrade("sg", "fra", 800.0, loss=0.1)
     assert three.seconds_until("fra", ("fra", "iad", "sg")) <= 4
-    assert three.route("fra").reason == "direct sg–fra +800 ms, loses 9.6 %: via iad 320 ms"
+    assert three.route("fra").reason == "direct sg–fra +800 ms, loses 10.0 %: via iad 320 ms"
     assert three.route("fra").backup == ("fra", "sg")
 
 
 def test_heavy_loss_alone_is_a_failure(three: Fleet) -> None:
     three.degrade("sg", "fra", 0.0, loss=0.1)
-    assert three.seconds_until("fra", ("fra", "iad", "sg")) <= 4
+    assert three.seconds_until("fra", ("fra", "iad", "sg")) <= 5
+
+
+def test_a_blackout_of_a_moment_moves_nothing(three: Fleet) -> None:
+    three.run(60)
+    for _ in range(10):
+        three.degrade("sg", "fra", 0.0, loss=0.1)
+        three.run(3)
+        three.degrade("sg", "fra", 0.0, loss=0.0)
+        three.run(5)
+        assert three.route("fra").primary == ("fra", "sg")
+
+
+def test_one_burst_among_the_first_probes_condemns_nobody() -> None:
+    fleet = Fleet(THREE)
+    for pair in (("sg", "fra"), ("fra", "sg")):
+        probed = replace(fleet.claims[pair], loss_30s_ratio=0.005, packets_30s=600, packets_10min=600, packets_2s=20)
+        fleet.claims[pair] = replace(probed, loss_10min_ratio=0.005)
+    fleet.publish("demo", "sg", watched_at=("fra",))
+    fleet.run(30)
+    assert fleet.route("fra").primary == ("fra", "sg")
 
 
 def test_a_cut_link_is_left_at_once(three: Fleet) -> None:

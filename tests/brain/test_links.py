@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.brain.cost import link_cost_ms
-from control.brain.links import clock_potentials, estimate_links, smoothed_loss_ratio
+from control.brain.links import clock_potentials, estimate_links, proven_loss_ratio, smoothed_loss_ratio
 from control.brain.world import EdgeState, LinkClaim, Snapshot
 from tests.brain.worlds import PLACES, claim
 
@@ -109,8 +109,14 @@ def test_few_samples_lean_on_the_prior() -> None:
     assert smoothed_loss_ratio(clean, 0.001) == pytest.approx(0.02 / 320)
 
 
-def test_a_burst_in_a_short_window_is_no_verdict_without_media() -> None:
+def test_one_burst_proves_nothing_and_many_prove_nearly_all() -> None:
+    assert proven_loss_ratio(0.005, 600, 3.0) == 0.0
+    assert proven_loss_ratio(0.01, 7200, 3.0) == pytest.approx(0.01, rel=0.25)
+    assert proven_loss_ratio(0.1, 480, 48.0) == 0.0
+
+
+def test_a_short_window_is_no_verdict_without_media() -> None:
     probes = replace(claim("fra", "sg", 160.0), loss_2s_ratio=0.15, packets_2s=20)
     media = replace(probes, packets_2s=480)
-    assert smoothed_loss_ratio(probes, 0.001) < 0.001
-    assert smoothed_loss_ratio(media, 0.001) > 0.1
+    assert estimate_links(world(probes), {}).fresh_loss_ratio.max() == 0.0
+    assert estimate_links(world(media), {}).fresh_loss_ratio.max() > 0.1

@@ -22,18 +22,22 @@ def table(costs: np.ndarray, loss: float = 0.0) -> LinkTable:
     finite = np.isfinite(costs) & ~np.eye(count, dtype=bool)
     cost = np.where(finite, costs, inf)
     rtt = np.where(finite, costs, 0.0)
+    lossy = np.full((count, count), loss)
     return LinkTable(
-        {name: position for position, name in enumerate(names)},
-        names,
-        finite,
-        finite,
-        rtt / 2,
-        rtt / 2,
-        rtt,
-        rtt,
-        np.full((count, count), loss),
-        np.zeros((count, count)),
-        cost,
+        index={name: position for position, name in enumerate(names)},
+        edge_ids=names,
+        usable=finite,
+        measured=finite,
+        d50_ms=rtt / 2,
+        d95_ms=rtt / 2,
+        rtt_ms=rtt,
+        rtt_base_ms=rtt,
+        loss_ratio=lossy,
+        proven_loss_ratio=lossy,
+        fresh_loss_ratio=lossy,
+        seen_loss_ratio=lossy,
+        utilisation=np.zeros((count, count)),
+        cost_ms=cost,
     )
 
 
