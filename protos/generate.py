@@ -1,6 +1,7 @@
 """Regenerates `tradewind/v1` from `protos/tradewind/v1/*.proto`.
 
-`python protos/generate.py` writes; `python protos/generate.py --check` writes nothing and exits 1 when the committed code differs.
+`python protos/generate.py` writes; `python protos/generate.py --check` writes nothing and exits 1 when the committed
+code differs.
 """
 
 from __future__ import annotations
