@@ -56,11 +56,12 @@ class SessionAnswer:
     def ice_pwd(self) -> str: ...
 
 class OfferRejected(ValueError):
-    """The offer cannot be answered. `args == (status, reason, detail)`: HTTP status 400 or 406 (or 503 when full), a reason in
-    snake_case that is also the metric label, and a sentence that says what to do."""
+    """The offer cannot be answered. `args == (status, reason, detail)`: HTTP status 400 or 406 (or 503 when full), a
+    reason in snake_case that is also the metric label, and a sentence that says what to do."""
 
 class CommandRejected(ValueError):
-    """A command cannot be carried out. `args == (reason, detail)`. Route tables that loop or name unknown edges end here."""
+    """A command cannot be carried out. `args == (reason, detail)`. Route tables that loop or name unknown edges end
+    here."""
 
 @final
 class Event:
@@ -100,7 +101,7 @@ class Event:
 
 @final
 class Dataplane:
-    """Starts threads on construction; stops them in `close`. All calls return at once and never hold the loop for long."""
+    """Starts threads on construction; stops them in `close`. All calls return at once; none holds the loop for long."""
 
     def __init__(self, config: DataplaneConfig) -> None:
         """Raises OSError (EADDRINUSE and its kin) with the address in the text."""

@@ -63,7 +63,8 @@ async def test_a_viewer_gets_the_hosts_sound_and_picture(shards: int) -> None:
                         await track.recv()
         snapshot = await path.until(lambda now: bool(now.streams) and now.streams[0].viewers == 2, "two viewers")
         assert (snapshot.hosts, snapshot.viewers) == (1, 2)
-        assert snapshot.streams[0].local and snapshot.streams[0].packets > 0
+        assert snapshot.streams[0].local
+        assert snapshot.streams[0].packets > 0
 
 
 async def test_a_closed_session_is_gone_and_said_so() -> None:
