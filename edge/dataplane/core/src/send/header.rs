@@ -14,7 +14,9 @@ pub(super) struct HeaderWriter {
 }
 
 impl HeaderWriter {
-    pub(super) fn new(ssrc: Ssrc, mid: &str, extensions: SendExtensions) -> HeaderWriter {
+    pub(super) fn new(ssrc: Ssrc, mid: &str, mut extensions: SendExtensions) -> HeaderWriter {
+        // An m-line without mid has no name to send.
+        extensions.mid = extensions.mid.filter(|_| !mid.is_empty());
         let mut writer = HeaderWriter {
             ssrc,
             mid: mid.as_bytes().to_vec(),

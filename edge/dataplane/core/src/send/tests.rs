@@ -450,6 +450,26 @@ fn a_cached_group_is_replayed_paced_and_ends_at_the_live_line() {
 }
 
 #[test]
+fn a_packet_that_the_ring_gave_out_is_not_sent_again() {
+    let mut world = World::new(parameters());
+    let waiting: Vec<_> = (0..3).map(|n| frame(10 + n, 0, 100, n == 0)).collect();
+    for packet in &waiting {
+        world.rings[VIDEO].insert(Arc::new(packet.clone())).unwrap();
+    }
+    world
+        .half
+        .switch_source(&source(1, Codec::Vp8), &[None, None], &world.rings, at(1));
+    assert_eq!(world.poll(1).len(), 3);
+    for packet in waiting {
+        assert_eq!(world.write(VIDEO, packet, 1), Ok(None));
+    }
+    assert_eq!(
+        world.write(VIDEO, frame(13, 2, 100, false), 2).unwrap().unwrap().number,
+        0x7FFE + 3
+    );
+}
+
+#[test]
 fn without_the_cache_every_viewer_waits() {
     let mut parameters = parameters();
     parameters.disabled.cache = true;

@@ -303,6 +303,10 @@ impl TrackSender {
             sent = Sent::Padding;
         }
         let number = self.numbering.number_of(source_number).ok_or(SendDrop::TooOld)?;
+        if !newest && self.has_sent(source_number, number) {
+            // The ring gave it out before the driver did: a frame that waited for its marker while a replay caught up.
+            return Ok(None);
+        }
         let overhead = seal.profile().rtp_overhead();
         if self.header.plain_len() + packet.payload.len() + overhead > MAX_DATAGRAM {
             return Err(SendDrop::TooLarge);
@@ -323,6 +327,12 @@ impl TrackSender {
             sent,
         });
         Ok(Some(range))
+    }
+
+    fn has_sent(&mut self, source_number: u64, number: u64) -> bool {
+        let generation = self.generation;
+        let known = self.history.find(number as u16);
+        known.is_some_and(|entry| entry.generation == generation && entry.source_number_low == source_number as u32)
     }
 
     fn send_parameter_sets(
