@@ -63,14 +63,17 @@ def edge_process(directory: Path, *settings: str, edge_id: str = "sg") -> Iterat
     command += [part for value in values for part in ("--set", value)]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": "."}
+            command,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "PYTHONPATH": "."},
         )
     try:
         ready = _wait_for_ready(process, data_dir / "ready.json", log)
         host, _, port = str(ready["media"][0]).rpartition(":")
-        yield EdgeProcess(
-            process.pid, _url(ready["http"]), _url(ready["metrics"]), (host.strip("[]"), int(port)), log
-        )
+        yield EdgeProcess(process.pid, _url(ready["http"]), _url(ready["metrics"]), (host.strip("[]"), int(port)), log)
     finally:
         process.terminate()
         try:
@@ -88,9 +91,7 @@ def write_identity(data_dir: Path, edge_id: str) -> None:
     ca = _certificate("test CA", ca_key, "test CA", ca_key, is_ca=True)
     certificate = _certificate(edge_id, key, "test CA", ca_key, is_ca=False)
     (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     (folder / "ca.pem").write_bytes(ca.public_bytes(serialization.Encoding.PEM))

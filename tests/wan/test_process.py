@@ -185,7 +185,7 @@ async def test_sigterm_and_a_closed_stdin_both_end_it(tmp_path: Path) -> None:
     async with emulator(tmp_path) as wan:
         wan.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(wan.process.wait(), 5) == 0
-    (tmp_path / "data" / "ready.json").unlink()
+    assert not (tmp_path / "data" / "ready.json").exists()
     async with emulator(tmp_path, "--exit-with-parent") as wan:
         assert wan.process.stdin is not None
         wan.process.stdin.close()
