@@ -94,6 +94,8 @@ async def _run_edge(
             clocks=Clocks(),
         )
         cleanup.callback(parts.hub.close)
+        if settings.control.grpc_address or settings.control.http_url:
+            parts.readiness.add("routes", lambda: "" if agent.view.version else "control has sent no routes yet")
         handlers = (*parts.handlers, lambda event: agent.handle_event(event.kind))
         pump = EventPump(dataplane, handlers, parts.metrics.count_handler_failure)
         servers = (
@@ -117,6 +119,7 @@ async def _run_edge(
             await stop.wait()
             log.info("edge_leaving")
             asyncio.get_running_loop().call_later(STOP_S, os._exit, 1)
+            agent.draining = True
             await _leave(parts, dataplane, servers)
             mesh.cancel()
             await asyncio.wait([*serving, mesh])

@@ -35,7 +35,7 @@ def configure_logging(*, level: str = "info", stream: TextIO | None = None, **fi
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("httpx", "httpcore", "asyncio", "quic", "grpc"):
+    for noisy in ("httpx", "httpcore", "asyncio", "quic", "grpc", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
