@@ -1,7 +1,7 @@
 """All rooms of this edge: carries events of sockets and of the packet path to each room's relay, and its commands out.
 
-A room exists while people are in it or a neighbour's tree passes through; a relay with nobody left is kept for
-`LINGER_S`, so that a reload of the page finds its history. Runs on one event loop; nothing here blocks or awaits.
+A room exists while people are in it or a source is known; one with nobody left is kept for `LINGER_S`, so that a reload
+of the page finds its history. Runs on one event loop; nothing here blocks or awaits.
 """
 
 from __future__ import annotations
@@ -187,14 +187,13 @@ class RoomHub:
         """A source began here (`local`) or can be had through `peer`."""
         before = self._live.incarnation(name)
         self._live.handle_source(name, incarnation)
-        room = self._rooms.get(name) or (self._open(name) if local else None)
-        if room is not None:
-            at = self._at(name)
-            if local:
-                room.relay.handle_local_source(incarnation, at)
-            else:
-                room.relay.handle_remote_source(incarnation, peer, at)
-            self._drain(room)
+        room = self._rooms.get(name) or self._open(name)
+        at = self._at(name)
+        if local:
+            room.relay.handle_local_source(incarnation, at)
+        else:
+            room.relay.handle_remote_source(incarnation, peer, at)
+        self._drain(room)
         self._tell_live(name, before)
 
     def handle_source_gone(self, name: str, incarnation: int) -> None:
@@ -327,12 +326,11 @@ class RoomHub:
         empty = [room for room in self._rooms.values() if not room.members]
         for room in empty:
             now = self._at(room.name).now
-            position = room.relay.position
-            # Comments of others may pass through here although nobody listens here.
             idle = room.empty_since is not None and now >= room.empty_since + LINGER_S
             if idle:
                 self._set_interest(room, False)
-            if idle and not position.children and not (position.gives_places and position.epoch):
+            # Where a source is known the place in its tree is, too, and nobody would tell it again.
+            if idle and room.relay.position.is_alone:
                 if room.timer is not None:
                     room.timer()
                 del self._rooms[room.name]

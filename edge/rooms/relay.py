@@ -34,7 +34,10 @@ from tradewind.v1.room_messages import (
 RELAY_MS: Final = 20.0
 """Comments to neighbours are gathered for so long; with three hops it stays below one batch of the sockets."""
 CHUNK_ENTRIES: Final = 32
-"""Entries in one message to a neighbour or one frame to a socket: about 40 KiB at most."""
+CHUNK_BYTES: Final = 48 * 1024
+"""Comments in one message to a neighbour or one frame to a socket: trunks carry at most 64 KiB at once."""
+ENVELOPE_BYTES: Final = 450
+"""Of one entry in JSON, without name and text: keys, numbers and the longest id and person."""
 RESEND_S: Final = 1.0
 """A comment that has not come back is sent again; three times the round trip of the longest tree."""
 CATCHUP_S: Final = 0.5
@@ -49,7 +52,7 @@ CLAIM_AHEAD_MS: Final = 2_000
 (clock error of the mapping). Anything else is taken for the newest frame."""
 
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", Comment, RoomEntry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,4 +396,14 @@ class _Outbox:
 
 
 def _chunks(items: list[_T]) -> list[tuple[_T, ...]]:
-    return [tuple(items[start : start + CHUNK_ENTRIES]) for start in range(0, len(items), CHUNK_ENTRIES)]
+    chunks: list[list[_T]] = []
+    room = 0
+    for item in items:
+        # JSON writes a quotation mark as two bytes.
+        size = ENVELOPE_BYTES + 2 * (len(item.text.encode()) + len(item.name.encode()))
+        if not chunks or size > room or len(chunks[-1]) == CHUNK_ENTRIES:
+            chunks.append([])
+            room = CHUNK_BYTES
+        chunks[-1].append(item)
+        room -= size
+    return [tuple(chunk) for chunk in chunks]

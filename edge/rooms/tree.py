@@ -29,6 +29,11 @@ class Position:
         """Whether comments get their place here."""
         return self.local
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether no source is known."""
+        return self.epoch == 0
+
 
 class RoomTree:
     """The trees of one room, one per incarnation; at most `TREES_MAX`, the lowest leaves first."""

@@ -187,6 +187,21 @@ def test_parent_answers_catchup_from_its_log() -> None:
     assert max(len(m.entries) for m in answers if isinstance(m, Fill | Down)) <= 32
 
 
+def test_message_to_a_neighbour_fits_a_trunk_whatever_is_said() -> None:
+    home = RoomRelay(LIMITS)
+    home.handle_local_source(EPOCH, at(0))
+    home.handle_tree(EPOCH, None, ("fra",), at(0))
+    worst = 2**53 - 1
+    for number in range(40):
+        said = Comment(f"{number:064}", "人" * 128, '"' * 64, '"' * 2000, "#ffffff", worst)
+        home.handle_comment(said, Moment(1 + number / 1000, worst, worst))
+    home.handle_timeout(at(2))
+    home.handle_relayed("fra", Catchup(epoch=EPOCH, offset=0), at(3))
+    sent = [command.message for command in drain(home) if isinstance(command, SendToPeer)]
+    assert sum(isinstance(message, Fill) for message in sent) == 1
+    assert max(len(message.encode().encode()) for message in sent) < 65_000
+
+
 def test_parent_that_is_not_caught_up_does_not_claim_to_know() -> None:
     relay = RoomRelay(LIMITS)
     relay.handle_tree(EPOCH, "fra", ("iad",), at(0))

@@ -117,16 +117,22 @@ async def test_picture_and_sound_arrive_and_sessions_end(edge: EdgeProcess) -> N
 
 
 async def test_viewer_who_comes_first_waits_for_the_host(edge: EdgeProcess) -> None:
-    async with httpx.AsyncClient(base_url=edge.http, timeout=10) as http, viewer(http, "early") as (tracks, _):
-        async with host(http, "early"):
-            assert len(await frames(tracks["video"], 10)) == 10
+    async with (
+        httpx.AsyncClient(base_url=edge.http, timeout=10) as http,
+        viewer(http, "early") as (tracks, _),
+        host(http, "early"),
+    ):
+        assert len(await frames(tracks["video"], 10)) == 10
 
 
 async def test_host_who_publishes_again_takes_over_without_a_new_offer(edge: EdgeProcess) -> None:
-    async with httpx.AsyncClient(base_url=edge.http, timeout=10) as http, viewer(http, "again") as (tracks, _):
+    async with (
+        httpx.AsyncClient(base_url=edge.http, timeout=10) as http,
+        viewer(http, "again") as (tracks, _),
+        host(http, "again"),
+    ):
+        before = await frames(tracks["video"], 10)
         async with host(http, "again"):
-            before = await frames(tracks["video"], 10)
-            async with host(http, "again"):
-                after = await frames(tracks["video"], 60)
-                times = [frame.pts for frame in before + after]
-                assert times == sorted(set(times)), "the timeline goes forward"
+            after = await frames(tracks["video"], 60)
+            times = [frame.pts for frame in before + after]
+            assert times == sorted(set(times)), "the timeline goes forward"
