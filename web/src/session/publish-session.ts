@@ -79,7 +79,9 @@ export class PublishSession {
     return true;
   }
 
+  /** Ends the session at the edge and here; a second call does nothing. */
   close(): void {
+    if (this.#connection.signalingState === "closed") return;
     void deleteResource(this.#resource, this.#token);
     this.#connection.close();
   }

@@ -81,7 +81,9 @@ export class ViewSession {
     return readViewStats(await this.#connection.getStats());
   }
 
+  /** Ends the session at the edge and here; a second call does nothing. */
   close(): void {
+    if (this.#connection.signalingState === "closed") return;
     void deleteResource(this.#resource, this.#token);
     this.#connection.close();
   }
