@@ -15,7 +15,6 @@ from playwright.async_api import Page, async_playwright
 
 from bench.machine import ProcessUsage, tree_usage
 
-_BLANK: Final = "http://127.0.0.1:9/bench"
 _PROBE = Path(__file__).with_name("pages") / "probe.js"
 
 #: Plain Chromium: no feature of the browser is switched off that a viewer would have; background services are silenced.
@@ -66,7 +65,7 @@ class Browser:
 async def open_browser() -> AsyncIterator[Browser]:
     """Start a Chromium of its own (own profile, own processes) with the probe loaded, and end it afterwards."""
     with tempfile.TemporaryDirectory(prefix="tradewind-bench-") as profile:
-        async with async_playwright() as playwright:
+        async with async_playwright() as playwright, _blank_page() as blank:
             context = await playwright.chromium.launch_persistent_context(
                 profile,
                 executable_path=chromium_path(),
@@ -78,13 +77,26 @@ async def open_browser() -> AsyncIterator[Browser]:
                 page = context.pages[0] if context.pages else await context.new_page()
                 await page.add_init_script(path=_PROBE)
                 # A loopback origin is a secure context, which AudioWorklet demands; nothing is fetched from it.
-                await page.route(
-                    _BLANK, lambda route: route.fulfill(content_type="text/html", body="<!doctype html><body>")
-                )
-                await page.goto(_BLANK)
+                await page.goto(blank)
                 yield Browser(page, _browser_pid(profile))
             finally:
                 await context.close()
+
+
+@asynccontextmanager
+async def _blank_page() -> AsyncIterator[str]:
+    """An empty page on loopback: a secure context, which AudioWorklet demands, that may talk to loopback servers."""
+    body = b"<!doctype html><title>bench</title><body></body>"
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield "http://127.0.0.1:{}/".format(server.sockets[0].getsockname()[1])
 
 
 def _browser_pid(profile: str) -> int:
