@@ -23,7 +23,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
-ConfigOption = Annotated[Path, typer.Option("--config", help="Settings file (TOML).", exists=True, dir_okay=False)]
+ConfigOption = Annotated[Path, typer.Option("--config", help="Settings file (TOML).")]
+# For `tradewind up`: processes load their libraries while those before them start, and read their settings then.
+WaitForConfig = Annotated[bool, typer.Option("--wait-for-config", hidden=True)]
 ExitWithParent = Annotated[bool, typer.Option("--exit-with-parent", help="Stop when standard input closes.")]
 
 
@@ -38,42 +40,51 @@ def _root() -> None:
 
 
 @app.command(epilog="Example: [bold]tradewind wan --config wan.toml[/bold]")
-def wan(config: ConfigOption, exit_with_parent: ExitWithParent = False) -> None:
+def wan(config: ConfigOption, exit_with_parent: ExitWithParent = False, wait_for_config: WaitForConfig = False) -> None:
     """Run the WAN emulator: UDP links with delay, jitter, loss in bursts, a rate and blackouts."""
     from bench.wan import main as process
     from bench.wan import settings
 
     with _one_line_errors():
+        _wait_for(config if wait_for_config else None)
         process.run(settings.load(config), exit_with_parent=exit_with_parent)
 
 
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, over file and environment.")
 ]
-OptionalConfig = Annotated[
-    Path | None, typer.Option("--config", help="Settings file (TOML).", exists=True, dir_okay=False)
-]
+OptionalConfig = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
 
 
 @app.command(epilog="Example: [bold]tradewind edge --config sg.toml --set http.port=8080[/bold]")
-def edge(config: OptionalConfig = None, settings: SetOption = None, exit_with_parent: ExitWithParent = False) -> None:
+def edge(
+    config: OptionalConfig = None,
+    settings: SetOption = None,
+    exit_with_parent: ExitWithParent = False,
+    wait_for_config: WaitForConfig = False,
+) -> None:
     """Run an edge: takes publishers and viewers near it, and trunks to other edges."""
     from edge import main as process
     from edge.settings import EdgeSettings
 
     with _one_line_errors():
+        _wait_for(config if wait_for_config else None)
         process.run(_load(EdgeSettings, config, settings), exit_with_parent=exit_with_parent)
 
 
 @app.command(epilog="Example: [bold]tradewind control --config control.toml[/bold]")
 def control(
-    config: OptionalConfig = None, settings: SetOption = None, exit_with_parent: ExitWithParent = False
+    config: OptionalConfig = None,
+    settings: SetOption = None,
+    exit_with_parent: ExitWithParent = False,
+    wait_for_config: WaitForConfig = False,
 ) -> None:
     """Run the control plane: enrols edges, hears their measurements, sends them routes; serves the console."""
     from control import main as process
     from control.settings import ControlSettings
 
     with _one_line_errors():
+        _wait_for(config if wait_for_config else None)
         process.run(_load(ControlSettings, config, settings), exit_with_parent=exit_with_parent)
 
 
@@ -220,9 +231,9 @@ def _publish() -> None:
 )
 def publish_test(
     room: Annotated[str, typer.Option(help="Room to publish into.")] = "demo",
-    edge: Annotated[str, typer.Option(help="The edge's URL.")] = "http://127.0.0.1:7780",
+    edge: Annotated[str, typer.Option(help="The edge's URL, or the ready.json it writes.")] = "http://127.0.0.1:7780",
     token: Annotated[str, typer.Option(envvar="TRADEWIND_TOKEN", help="Access token of a host.")] = "",
-    check: Annotated[str, typer.Option(help="Another edge's URL: watch there and say when frames arrive.")] = "",
+    check: Annotated[str, typer.Option(help="Another edge: watch there and say when frames arrive.")] = "",
     title: Annotated[str, typer.Option(help="Text in the picture.")] = "Tradewind",
     exit_with_parent: ExitWithParent = False,
 ) -> None:
@@ -230,7 +241,34 @@ def publish_test(
     from tradewind.up import broadcast
 
     with _one_line_errors():
-        broadcast.main(room=room, edge=edge, token=token, check=check, title=title, exit_with_parent=exit_with_parent)
+        urls = [_edge_url(place) if place else "" for place in (edge, check)]
+        broadcast.main(
+            room=room, edge=urls[0], token=token, check=urls[1], title=title, exit_with_parent=exit_with_parent
+        )
+
+
+def _edge_url(place: str) -> str:
+    """A URL as it is; a ready.json is waited for and read."""
+    import json
+
+    if "://" in place:
+        return place
+    _wait_for(Path(place))
+    return f"http://127.0.0.1:{json.loads(Path(place).read_text(encoding='utf-8'))['http']}"
+
+
+def _wait_for(path: Path | None) -> None:
+    """Until the file is there, or standard input has closed. Files that are waited for appear whole."""
+    import os
+    import select
+    import sys
+    import time
+
+    while path is not None and not path.exists():
+        if sys.stdin.isatty():
+            time.sleep(0.02)
+        elif select.select([sys.stdin], [], [], 0.02)[0] and not os.read(0, 1):
+            raise typer.Exit(0)
 
 
 def _settings_of(process: str, config: Path | None, pairs: list[str] | None) -> Loaded[Any]:

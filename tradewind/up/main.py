@@ -80,20 +80,40 @@ async def _run(up: UpPlan) -> int:
 async def _serve(up: UpPlan, children: Children) -> None:
     started = time.monotonic()
     _make_room(up.data_dir)
-    ports = plan.Ports(up.port_base)
-    wan_ready = await _start_wan(up, children)
+    fleet = Fleet(up)
+    # All start at once and load their libraries; each goes on when its settings, which name its elders' ports, are
+    # there.
+    wan = await children.start("wan", "wan", *fleet.config("wan"))
+    control = await children.start("control", "control", *fleet.config("control"))
+    edges = [await children.start(region.name, "edge", *fleet.config(region.name)) for region in up.regions]
+    broadcast = await children.start("broadcast", *fleet.broadcast_arguments(), capture=True) if up.broadcast else None
+
+    fleet.write_settings("wan", plan.wan_settings(up.regions, str(fleet.folder("wan")), SEED))
+    wan_ready = await wan.wait_ready(fleet.folder("wan") / "ready.json", READY_TIMEOUT_S)
     _say(f"links    {_links(up.regions)}")
-    control_ready, control = await _start_control(up, children, wan_ready, ports)
+
+    ports = plan.Ports(up.port_base)
+    fleet.write_settings("control", plan.control_settings(str(fleet.folder("control")), wan_ready["admin"], ports))
+    control_ready = await control.wait_ready(fleet.folder("control") / "ready.json", READY_TIMEOUT_S)
+    join_token = (fleet.folder("control") / "join_token").read_text(encoding="utf-8").strip()
+    address = plan.ControlAddress(control_ready["grpc"], control_ready["enroll"], join_token)
     _say(f"control  127.0.0.1:{control_ready['http']}")
-    edges = await _start_edges(up, children, control, wan_ready, ports)
-    await _register_targets(wan_ready["admin"], edges)
-    for name, ready in edges.items():
-        _say(f"edge     {name} 127.0.0.1:{ready['http']}")
-    _write_up(up, wan_ready, control_ready, edges)
-    ingest, viewing = up.regions[0].name, up.regions[1].name
-    urls = {name: f"http://127.0.0.1:{ready['http']}" for name, ready in edges.items()}
-    if up.broadcast:
-        await _broadcast(up, children, urls[ingest], urls[viewing])
+
+    for index, region in enumerate(up.regions):
+        folder = str(fleet.folder(region.name))
+        fleet.write_settings(region.name, plan.edge_settings(region, index, folder, address, wan_ready, ports))
+    ready = {
+        edge.name: await edge.wait_ready(fleet.folder(edge.name) / "ready.json", READY_TIMEOUT_S) for edge in edges
+    }
+    await _register_targets(wan_ready["admin"], ready)
+    for name, content in ready.items():
+        _say(f"edge     {name} 127.0.0.1:{content['http']}")
+    _write_up(up, wan_ready, control_ready, ready)
+
+    ingest, viewing = fleet.ingest, fleet.viewing
+    urls = {name: f"http://127.0.0.1:{content['http']}" for name, content in ready.items()}
+    if broadcast is not None:
+        await _wait_for_frames(broadcast, urls[viewing], up.data_dir)
         took_s = time.monotonic() - started
         _say(f"a broadcast enters at {ingest} and comes out at {viewing} ({took_s:.1f} s after the start)")
     # Plain lines, whole and unstyled: people and scripts copy them.
@@ -104,36 +124,36 @@ async def _serve(up: UpPlan, children: Children) -> None:
     await _report_deaths(children)
 
 
-async def _start_wan(up: UpPlan, children: Children) -> dict[str, Any]:
-    folder = up.data_dir / "wan"
-    config = _write_settings(up, "wan", plan.wan_settings(up.regions, str(folder), SEED))
-    child = await children.start("wan", "wan", "--config", str(config))
-    return await child.wait_ready(folder / "ready.json", READY_TIMEOUT_S)
+class Fleet:
+    """Where each child's files are, and what it is called with."""
 
+    def __init__(self, up: UpPlan) -> None:
+        self._up = up
+        self.ingest, self.viewing = up.regions[0].name, up.regions[1].name
 
-async def _start_control(
-    up: UpPlan, children: Children, wan_ready: dict[str, Any], ports: plan.Ports
-) -> tuple[dict[str, Any], plan.ControlAddress]:
-    folder = up.data_dir / "control"
-    config = _write_settings(up, "control", plan.control_settings(str(folder), wan_ready["admin"], ports))
-    child = await children.start("control", "control", "--config", str(config))
-    ready = await child.wait_ready(folder / "ready.json", READY_TIMEOUT_S)
-    join_token = (folder / "join_token").read_text(encoding="utf-8").strip()
-    return ready, plan.ControlAddress(ready["grpc"], ready["enroll"], join_token)
+    def folder(self, name: str) -> Path:
+        """A child's data directory."""
+        return self._up.data_dir / (name if name in ("wan", "control") else f"edges/{name}")
 
+    def config(self, name: str) -> tuple[str, ...]:
+        """Arguments that make a child wait for its settings."""
+        return ("--wait-for-config", "--config", str(self._settings(name)))
 
-async def _start_edges(
-    up: UpPlan, children: Children, control: plan.ControlAddress, wan_ready: dict[str, Any], ports: plan.Ports
-) -> dict[str, dict[str, Any]]:
-    starting = []
-    for index, region in enumerate(up.regions):
-        folder = up.data_dir / "edges" / region.name
-        settings = plan.edge_settings(region, index, str(folder), control, wan_ready, ports)
-        config = _write_settings(up, region.name, settings)
-        child = await children.start(region.name, "edge", "--config", str(config))
-        starting.append(child.wait_ready(folder / "ready.json", READY_TIMEOUT_S))
-    ready = await asyncio.gather(*starting)
-    return {region.name: content for region, content in zip(up.regions, ready, strict=True)}
+    def write_settings(self, name: str, settings: dict[str, Any]) -> None:
+        """Lets a child go on."""
+        partial = self._settings(name).with_suffix(".partial")
+        partial.touch(mode=0o600)  # edges' settings hold the join token
+        partial.write_text(plan.to_toml(settings), encoding="utf-8")
+        partial.replace(self._settings(name))
+
+    def broadcast_arguments(self) -> tuple[str, ...]:
+        """The test picture into the first region, watched at the second."""
+        places = [str(self.folder(name) / "ready.json") for name in (self.ingest, self.viewing)]
+        title = f"Tradewind · {self._up.regions[0].city}"
+        return ("publish", "test", "--room", ROOM, "--edge", places[0], "--check", places[1], "--title", title)
+
+    def _settings(self, name: str) -> Path:
+        return self._up.data_dir / "settings" / f"{name}.toml"
 
 
 async def _register_targets(wan_admin: str, edges: dict[str, dict[str, Any]]) -> None:
@@ -143,11 +163,8 @@ async def _register_targets(wan_admin: str, edges: dict[str, dict[str, Any]]) ->
             (await http.put(f"/targets/{name}", json=target)).raise_for_status()
 
 
-async def _broadcast(up: UpPlan, children: Children, ingest_url: str, viewing_url: str) -> None:
-    """Starts the broadcast and waits until its own viewer has seen frames at the other edge."""
-    title = f"Tradewind · {up.regions[0].city}"
-    arguments = ("publish", "test", "--room", ROOM, "--edge", ingest_url, "--check", viewing_url, "--title", title)
-    child = await children.start("broadcast", *arguments, capture=True)
+async def _wait_for_frames(child: Child, viewing_url: str, data_dir: Path) -> None:
+    """Until the broadcast's own viewer has seen frames at the other edge."""
     assert child.process.stdout is not None, "captured"
     trouble = ""
     try:
@@ -161,7 +178,7 @@ async def _broadcast(up: UpPlan, children: Children, ingest_url: str, viewing_ur
     except TimeoutError:
         raise ChildFailedError(
             f"no frames at {viewing_url} after {FRAMES_TIMEOUT_S:.0f} s ({trouble or 'no reason given'}); "
-            f"the logs are in {up.data_dir / 'logs'}"
+            f"the logs are in {data_dir / 'logs'}"
         ) from None
     await child.process.wait()
     raise child.failure()
@@ -191,13 +208,6 @@ def _make_room(data_dir: Path) -> None:
     for name in ("wan", "control", "edges", "settings"):
         shutil.rmtree(data_dir / name, ignore_errors=True)
     (data_dir / "settings").mkdir(parents=True)
-
-
-def _write_settings(up: UpPlan, name: str, settings: dict[str, Any]) -> Path:
-    path = up.data_dir / "settings" / f"{name}.toml"
-    path.touch(mode=0o600)  # edges' settings hold the join token
-    path.write_text(plan.to_toml(settings), encoding="utf-8")
-    return path
 
 
 def _write_up(
