@@ -6,9 +6,10 @@
 #[cfg(test)]
 mod tests;
 
-use crate::stun::{self, Class, METHOD_BINDING, StunError};
+use crate::stun::{self, Class, METHOD_BINDING, StunError, TransactionId};
 use crate::time::Time;
 use ring::hmac;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -18,6 +19,10 @@ pub const CONSENT_EXPIRES_AFTER: Duration = Duration::from_secs(30);
 /// How many addresses of one peer are remembered. A phone has a handful of interfaces; a peer that shows more only
 /// displaces its own oldest ones.
 pub const PATHS_MAX: usize = 8;
+
+/// How many transactions are remembered, to tell a check that was recorded and is repeated from elsewhere. At one check
+/// every 2.5 s, as browsers send them, these are the last 80 s.
+pub const TRANSACTIONS_MAX: usize = 32;
 
 /// Why a STUN datagram got no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -36,11 +41,13 @@ pub enum IceDrop {
     NoIntegrity,
     /// MESSAGE-INTEGRITY does not match the session's password.
     BadIntegrity,
+    /// A transaction that another address has used: somebody repeats what the peer has sent.
+    Replayed,
 }
 
 impl IceDrop {
     /// Every metric label that `name` can give, so that counters exist from the start.
-    pub const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 13] = [
         "stun_truncated",
         "stun_too_long",
         "stun_not_stun",
@@ -53,6 +60,7 @@ impl IceDrop {
         "stun_unknown_ufrag",
         "stun_no_integrity",
         "stun_bad_integrity",
+        "stun_replayed",
     ];
 
     /// The metric label of this reason.
@@ -70,6 +78,7 @@ impl IceDrop {
             IceDrop::UnknownUfrag => "stun_unknown_ufrag",
             IceDrop::NoIntegrity => "stun_no_integrity",
             IceDrop::BadIntegrity => "stun_bad_integrity",
+            IceDrop::Replayed => "stun_replayed",
         }
     }
 }
@@ -97,6 +106,7 @@ pub struct IceLite {
     local_ufrag: String,
     key: hmac::Key,
     paths: Vec<Path>,
+    transactions: VecDeque<(TransactionId, SocketAddr)>,
     selected: Option<(SocketAddr, SocketAddr)>,
     peer_nominates: bool,
     alive_at: Time,
@@ -124,6 +134,7 @@ impl IceLite {
             local_ufrag: local_ufrag.to_owned(),
             key: stun::integrity_key(local_pwd),
             paths: Vec::with_capacity(2),
+            transactions: VecDeque::new(),
             selected: None,
             peer_nominates: false,
             alive_at: now,
@@ -152,6 +163,7 @@ impl IceLite {
         if !message.has_valid_integrity(&self.key) {
             return Err(IceDrop::BadIntegrity);
         }
+        self.check_transaction(message.transaction_id, source)?;
         if let Some(unknown) = message.unknown_required {
             // RFC 8489 §6.3.1: refused, but whoever sent it knows the password.
             let response = stun::binding_error(message.transaction_id, 420, "Unknown Attribute", &[unknown], &self.key);
@@ -215,6 +227,20 @@ impl IceLite {
     /// The peer has been silent for [`CONSENT_EXPIRES_AFTER`]; nothing more may be sent to it.
     pub fn is_dead(&self, now: Time) -> bool {
         now >= self.poll_timeout()
+    }
+
+    /// RFC 8445 §7.2.2 gives every check its own transaction; a repetition comes from where the first came from.
+    fn check_transaction(&mut self, transaction_id: TransactionId, source: SocketAddr) -> Result<(), IceDrop> {
+        match self.transactions.iter().find(|(known, _)| *known == transaction_id) {
+            Some((_, known)) if *known != source => return Err(IceDrop::Replayed),
+            Some(_) => return Ok(()),
+            None => {}
+        }
+        if self.transactions.len() >= TRANSACTIONS_MAX {
+            self.transactions.pop_front();
+        }
+        self.transactions.push_back((transaction_id, source));
+        Ok(())
     }
 
     fn remember(&mut self, path: Path) {

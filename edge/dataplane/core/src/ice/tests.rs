@@ -8,11 +8,15 @@ fn agent() -> IceLite {
     IceLite::new("local", PASSWORD, Time::ZERO)
 }
 
-fn check(build: impl FnOnce(MessageWriter) -> MessageWriter) -> Vec<u8> {
-    let writer = MessageWriter::binding(Class::Request, [3; 12])
+fn check_of(transaction: u8, build: impl FnOnce(MessageWriter) -> MessageWriter) -> Vec<u8> {
+    let writer = MessageWriter::binding(Class::Request, [transaction; 12])
         .username("local:remote")
         .priority(1);
     build(writer).finish(Some(&stun::integrity_key(PASSWORD)))
+}
+
+fn check(build: impl FnOnce(MessageWriter) -> MessageWriter) -> Vec<u8> {
+    check_of(3, build)
 }
 
 fn from(port: u16) -> SocketAddr {
@@ -111,10 +115,10 @@ fn an_unknown_required_attribute_is_refused_with_420() {
 #[test]
 fn media_follows_the_nominated_path_and_not_the_latest() {
     let mut agent = agent();
-    let plain = check(|writer| writer.controlling(1));
-    let nominating = check(|writer| writer.controlling(1).use_candidate());
+    let plain = check_of(1, |writer| writer.controlling(1));
+    let nominating = |transaction| check_of(transaction, |writer| writer.controlling(1).use_candidate());
     agent
-        .handle_binding_request(&nominating, from(1), ours(), Time::ZERO)
+        .handle_binding_request(&nominating(2), from(1), ours(), Time::ZERO)
         .unwrap();
     let reply = agent
         .handle_binding_request(&plain, from(2), ours(), Time::ZERO)
@@ -123,7 +127,7 @@ fn media_follows_the_nominated_path_and_not_the_latest() {
     assert!(agent.is_validated(from(2)));
     assert_eq!(agent.remote(), Some(from(1)));
     let reply = agent
-        .handle_binding_request(&nominating, from(2), ours(), Time::ZERO)
+        .handle_binding_request(&nominating(3), from(2), ours(), Time::ZERO)
         .unwrap();
     assert_eq!(reply.nominated_changed, Some(from(2)));
 }
@@ -131,16 +135,16 @@ fn media_follows_the_nominated_path_and_not_the_latest() {
 #[test]
 fn without_any_nomination_the_latest_validated_path_is_used() {
     let mut agent = agent();
-    let plain = check(|writer| writer);
+    let plain = |transaction| check_of(transaction, |writer| writer);
     agent
-        .handle_binding_request(&plain, from(1), ours(), Time::ZERO)
+        .handle_binding_request(&plain(1), from(1), ours(), Time::ZERO)
         .unwrap();
     let reply = agent
-        .handle_binding_request(&plain, from(2), ours(), Time::ZERO)
+        .handle_binding_request(&plain(2), from(2), ours(), Time::ZERO)
         .unwrap();
     assert_eq!(reply.nominated_changed, Some(from(2)));
     let reply = agent
-        .handle_binding_request(&plain, from(2), ours(), Time::ZERO)
+        .handle_binding_request(&plain(3), from(2), ours(), Time::ZERO)
         .unwrap();
     assert_eq!(reply.nominated_changed, None);
 }
@@ -154,7 +158,7 @@ fn paths_are_bounded_and_the_selected_one_stays() {
     for port in 2..100 {
         let now = Time::from_millis(u64::from(port));
         agent
-            .handle_binding_request(&check(|writer| writer), from(port), ours(), now)
+            .handle_binding_request(&check_of(port as u8 + 100, |writer| writer), from(port), ours(), now)
             .unwrap();
     }
     assert_eq!(agent.paths.len(), PATHS_MAX);
@@ -177,6 +181,22 @@ fn silence_of_30_s_is_death_and_a_forged_check_is_no_sign_of_life() {
     assert_eq!(agent.poll_timeout(), Time::from_millis(40_000));
     assert!(!agent.is_dead(Time::from_millis(39_999)));
     assert!(agent.is_dead(Time::from_millis(40_000)));
+}
+
+#[test]
+fn a_recorded_check_from_elsewhere_moves_nothing_and_a_retransmission_is_answered() {
+    let mut agent = agent();
+    let datagram = check(|writer| writer.use_candidate());
+    agent
+        .handle_binding_request(&datagram, from(1), ours(), Time::ZERO)
+        .unwrap();
+    agent
+        .handle_binding_request(&datagram, from(1), ours(), Time::ZERO)
+        .unwrap();
+    let replayed = agent.handle_binding_request(&datagram, from(2), ours(), Time::ZERO);
+    assert_eq!(replayed, Err(IceDrop::Replayed));
+    assert!(!agent.is_validated(from(2)));
+    assert_eq!(agent.remote(), Some(from(1)));
 }
 
 proptest! {
