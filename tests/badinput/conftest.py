@@ -59,7 +59,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeProcess]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def live(edge: EdgeProcess) -> Iterator[Live]:
     session = Live(edge).start()
     try:

@@ -26,9 +26,7 @@ def fragmented(records: list[bytes]) -> list[bytes]:
     """Every ClientHello in pieces of 60 bytes. Their record numbers repeat later ones, which matters to nobody before
     encryption."""
     return [
-        part
-        for record in records
-        for part in (fragment_handshake(record, 60) if is_client_hello(record) else [record])
+        part for record in records for part in (fragment_handshake(record, 60) if is_client_hello(record) else [record])
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import replace
 
 from tests.badinput.conftest import Live
 from tests.edge_process import EdgeProcess
@@ -124,10 +125,9 @@ def test_rtx_for_what_is_not_known_is_dropped(edge: EdgeProcess, live: Live, roo
 def test_unknown_payload_types_and_broken_headers_are_dropped(live: Live) -> None:
     host = live.host
     with live.drops("receive_unknown_payload_type"):
-        host.send(host.seal(Rtp(77, host.sequence_number + 1, 1, host.offer.video_ssrc, INTER_FRAME)))
+        host.send(host.seal(replace(host.frame(), payload_type=35)))
     with live.drops("receive_unknown_ssrc"):
-        host.send(host.seal(Rtp(77, 1, 1, 0xDEAD, INTER_FRAME)))
-    host.sequence_number += 1
+        host.send(host.seal(Rtp(35, 1, 1, 0xDEAD, INTER_FRAME)))
     padded = bytearray(host.frame(payload=b"\x00").encode())
     padded[0] |= 0x20
     with live.drops("rtp_bad_padding"):

@@ -23,7 +23,10 @@ from tests.peer.stun import COOKIE, INDICATION, SUCCESS, Check
         (b"\x00\x01" + bytes(20), "stun_not_stun"),
         (struct.pack("!HHI", 1, 2, COOKIE) + os.urandom(14), "stun_bad_length"),
         (struct.pack("!HHI", 1, 4, COOKIE) + os.urandom(12) + b"\x00\x06\xff\xff", "stun_bad_length"),
-        (struct.pack("!HHI", 1, 8, COOKIE) + os.urandom(12) + b"\x00\x24\x00\x01\x00\x00\x00\x00", "stun_bad_attribute"),
+        (
+            struct.pack("!HHI", 1, 8, COOKIE) + os.urandom(12) + b"\x00\x24\x00\x01\x00\x00\x00\x00",
+            "stun_bad_attribute",
+        ),
         (b"\x00" * 1499 + b"\x01", "stun_not_stun"),
         (b"\x01" * 1600, "stun_too_long"),
         (b"\xff" * 40, "datagram_unknown"),

@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 PROFILES: Final = b"SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80"
 KEY_AND_SALT_BYTES: Final = {b"SRTP_AEAD_AES_128_GCM": (16, 12), b"SRTP_AES128_CM_SHA1_80": (16, 14)}
@@ -55,17 +55,8 @@ class Dtls:
 
     def __init__(self, certificate: Certificate, *, is_client: bool, profiles: bytes = PROFILES) -> None:
         context = SSL.Context(SSL.DTLS_METHOD)
-        context.use_certificate(crypto.X509.from_cryptography(certificate.x509))
-        context.use_privatekey(
-            crypto.load_privatekey(
-                crypto.FILETYPE_PEM,
-                certificate.key.private_bytes(
-                    serialization.Encoding.PEM,
-                    serialization.PrivateFormat.PKCS8,
-                    serialization.NoEncryption(),
-                ),
-            )
-        )
+        context.use_certificate(certificate.x509)
+        context.use_privatekey(certificate.key)
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
         context.set_tlsext_use_srtp(profiles)
         self.is_client = is_client
