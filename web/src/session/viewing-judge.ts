@@ -31,8 +31,8 @@ export type Verdict =
   | { readonly kind: "ask" }
   | { readonly kind: "move"; readonly reason: MoveReason };
 
-/** ICE and DTLS need three round trips: 1 s even across the planet, and three times that on a bad day. */
-const CONNECT_TIMEOUT_S = 3;
+/** ICE and DTLS need three round trips: 1 s even across the planet, and five times that on a bad day. */
+const CONNECT_TIMEOUT_S = 5;
 /** Longer than any pause between packets while the socket is already lost. */
 const GONE_AFTER_S = 0.3;
 /** Opus sends every 20 ms and video every 33 ms; a 400 ms pause is no jitter. */
@@ -40,7 +40,9 @@ const ASK_AFTER_S = 0.4;
 const ASK_AGAIN_S = 1;
 /** Fail-over between edges takes at most 1 s, a new subscription another; then another edge is worth a try. */
 const STALLED_AFTER_S = 4;
-const NOT_DECODING_AFTER_S = 5;
+/** A host that ignores key-frame requests (FFmpeg) is waited for, and its key frames may be 10 s apart. */
+const FIRST_PACKET_AFTER_S = 12;
+const NOT_DECODING_AFTER_S = 12;
 /** Moves that only hope for better are kept this far apart. */
 const HOPEFUL_DWELL_S = 10;
 
@@ -89,7 +91,8 @@ export class ViewingJudge {
     if (!sample.live) return { kind: "stay" };
 
     if (now - this.#lastPacketAt > ASK_AFTER_S) {
-      if (now - this.#lastPacketAt > STALLED_AFTER_S && this.#mayHope(now)) return move("stream_stalled");
+      const patienceS = this.#packets === 0 ? FIRST_PACKET_AFTER_S : STALLED_AFTER_S;
+      if (now - this.#lastPacketAt > patienceS && this.#mayHope(now)) return move("stream_stalled");
       return this.#ask(now);
     }
     if (now - this.#lastFrameAt > NOT_DECODING_AFTER_S && this.#mayHope(now)) return move("not_decoding");

@@ -54,6 +54,7 @@ function start(token?: string): Player {
   const made = createPlayer({ element: video, room, token, name: guestName() });
   made.on("state", (state) => {
     document.body.dataset["state"] = state.name;
+    if (state.name === "moving") document.body.dataset["moved"] = state.reason;
     document.body.dataset["edge"] = "edge" in state ? state.edge.edge_id : "";
     status.handleState(state);
     showVeil(state);
