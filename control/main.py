@@ -110,6 +110,7 @@ async def _serve(
         await stop.wait()
         log.info("control_stops")
         stopping.set()
+        await hub.wake_followers()
         for site in sites.values():
             site.should_exit = True
         await server.stop()

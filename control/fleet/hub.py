@@ -63,14 +63,18 @@ class FleetHub:
             for edge in changed:
                 if edge in self._changed:
                     self._changed[edge].set()
-            async with self._decided:
-                self._decided.notify_all()
+            await self.wake_followers()
             try:
                 async with asyncio.timeout(self._interval_s):
                     await self._urgent.wait()
                 await asyncio.sleep(URGENT_SETTLE_S)
             except TimeoutError:
                 pass
+
+    async def wake_followers(self) -> None:
+        """Lets everyone in `wait_decided` go on: after a decision, and when control stops."""
+        async with self._decided:
+            self._decided.notify_all()
 
     async def wait_decided(self) -> None:
         """Returns after the next decision."""

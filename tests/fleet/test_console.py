@@ -1,0 +1,237 @@
+"""Control over HTTP: what the console reads, bad links on demand, health, and refusals as problem+json."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from control.api.demo import DemoLinks, LinkChange, parse_change
+from tests.fleet.harness import running_control, running_edges, trusting_nobody, until
+from tradewind.common.problem import Problem
+from tradewind.common.process import PortTaken
+
+
+class FakeEmulator:
+    """The admin surface of `tradewind wan` for one link."""
+
+    def __init__(self) -> None:
+        own = {"delay_ms": 80.0, "loss_ratio": 0.002, "burst_packets": 3.0, "blackout": False}
+        self.links: dict[tuple[str, str], dict[str, Any]] = {("sg", "fra"): dict(own), ("fra", "sg"): dict(own)}
+        self.app = Starlette(
+            routes=[
+                Route("/links", self._get),
+                Route("/links/{a}/{b}", self._put, methods=["PUT"]),
+            ]
+        )
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app=self.app), base_url="http://wan")
+
+    async def _get(self, _request: Request) -> Response:
+        return JSONResponse({"links": [{"from": a, "to": b, **row} for (a, b), row in self.links.items()]})
+
+    async def _put(self, request: Request) -> Response:
+        self.links[request.path_params["a"], request.path_params["b"]].update(await request.json())
+        return JSONResponse({})
+
+
+async def test_a_link_is_made_bad_in_both_directions_and_good_again() -> None:
+    emulator = FakeEmulator()
+    demo = DemoLinks("http://wan", emulator.client())
+    (row,) = await demo.links()
+    assert row["own_delay_ms"] == 80.0
+    (bad,) = await demo.apply(LinkChange("fra", "sg", loss_ratio=0.1, delay_ms=280.0, blackout=True))
+    assert (bad["loss_ratio"], bad["delay_ms"], bad["blackout"]) == (0.1, 280.0, True)
+    assert emulator.links["sg", "fra"] == emulator.links["fra", "sg"]
+    (good,) = await demo.apply(LinkChange("sg", "fra", clear=True))
+    assert (good["loss_ratio"], good["delay_ms"], good["blackout"]) == (0.002, 80.0, False)
+    await demo.close()
+
+
+async def test_an_unknown_link_is_a_problem() -> None:
+    demo = DemoLinks("http://wan", FakeEmulator().client())
+    with pytest.raises(Problem) as problem:
+        await demo.apply(LinkChange("sg", "atlantis", delay_ms=1.0))
+    assert (problem.value.status, problem.value.reason) == (404, "unknown_link")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {},
+        {"a": "sg"},
+        {"a": "sg", "b": "sg"},
+        {"a": "sg", "b": "fra", "loss_ratio": 1.5},
+        {"a": "sg", "b": "fra", "loss_ratio": "much"},
+        {"a": "sg", "b": "fra", "delay_ms": -1},
+        {"a": "sg", "b": "fra", "delay_ms": float("nan")},
+        {"a": "sg", "b": "fra", "blackout": 1},
+        {"a": "sg", "b": "fra", "colour": "red"},
+    ],
+)
+def test_bad_changes_are_refused(body: object) -> None:
+    with pytest.raises(Problem) as problem:
+        parse_change(body)
+    assert problem.value.status == 400
+
+
+async def test_snapshot_has_the_fields_the_console_draws(tmp_path: Path) -> None:
+    async with running_control(tmp_path / "control") as control, running_edges(control, tmp_path, "sg", "fra") as edges:
+        edges["sg"].port.publish("demo")
+        edges["fra"].port.watch("demo", ("sg", "fra"))
+        await until(lambda: edges["fra"].route())
+
+        async def complete() -> bool:
+            picture = await control.snapshot()
+            routes = [route for stream in picture["streams"] for route in stream["routes"]]
+            return len(picture["links"]) == 2 and any(route["active_path"] for route in routes)
+
+        await until(complete)
+        picture = await control.snapshot()
+        assert picture["demo"] is None
+        assert {
+            "edge_id",
+            "region",
+            "latitude",
+            "longitude",
+            "status",
+            "http_url",
+            "hosts",
+            "viewers",
+            "cpu_ratio",
+        } <= set(picture["edges"][0])
+        assert {
+            "from_edge",
+            "to_edge",
+            "rtt_ms",
+            "one_way_ms",
+            "p95_ms",
+            "loss_ratio",
+            "jitter_ms",
+            "utilisation",
+        } <= set(picture["links"][0])
+        (stream,) = picture["streams"]
+        assert stream["viewers"] == 1
+        (route,) = stream["routes"]
+        assert route["active_path"] == ["sg", "fra"]
+        assert route["phase"] == "primary"
+        assert route["reason"]
+
+
+async def test_events_bring_a_snapshot_each_second_and_end_with_control(tmp_path: Path) -> None:
+    async with running_control(tmp_path / "control") as control, asyncio.timeout(20):
+        async with _stream(control.http_url, "/v1/console/events") as lines:
+            seen = 0
+            async for line in lines:
+                if line.startswith("data: "):
+                    assert json.loads(line.removeprefix("data: "))["leader_epoch"] == 1
+                    seen += 1
+                    if seen == 2:
+                        control.stop.set()
+        assert seen >= 2
+
+
+async def test_health_and_metrics(tmp_path: Path) -> None:
+    async with running_control(tmp_path / "control") as control:
+        assert await control.get("/livez") == "ok\n"
+
+        async def ready() -> bool:
+            async with httpx.AsyncClient(base_url=control.http_url, trust_env=False) as client:
+                return (await client.get("/readyz")).status_code == 200
+
+        await until(ready)
+        assert await control.metric("tradewind_control_leader_epoch") == 1
+        assert await control.metric('tradewind_control_report_violations_total{reason="not_finite"}') == 0
+        assert await control.metric('tradewind_control_slices_rejected_total{reason="route_loop"}') == 0
+
+
+async def test_readiness_waits_for_the_fleet_after_a_restart(tmp_path: Path) -> None:
+    async with running_control(tmp_path / "control") as control, running_edges(control, tmp_path, "sg") as edges:
+        await until(lambda: edges["sg"].agent.view.leader_epoch)
+    async with (
+        running_control(tmp_path / "control") as control,
+        httpx.AsyncClient(base_url=control.http_url, trust_env=False) as client,
+    ):
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/livez")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "reason"),
+    [
+        ("GET", "/nowhere", b"", 404, "not_found"),
+        ("DELETE", "/v1/console/snapshot", b"", 405, "method_not_allowed"),
+        ("POST", "/v1/demo/links", b'{"a":"sg","b":"fra"}', 404, "no_demo"),
+    ],
+)
+async def test_refusals_are_problems(
+    tmp_path: Path, method: str, path: str, body: bytes, status: int, reason: str
+) -> None:
+    async with running_control(tmp_path / "control") as control:
+        async with httpx.AsyncClient(base_url=control.http_url, trust_env=False) as client:
+            response = await client.request(method, path, content=body)
+        assert response.status_code == status
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["reason"] == reason
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        (b"not json", 400, "bad_request"),
+        (b"[]", 400, "bad_request"),
+        (b'{"edge_id": 5}', 400, "bad_request"),
+        (b"x" * 100_000, 413, "too_large"),
+        (b'{"edge_id":"sg","join_token":"tw1.a.b","csr_pem":""}', 403, "bad_join_token"),
+    ],
+)
+async def test_bad_enrolments_are_problems(tmp_path: Path, body: bytes, status: int, reason: str) -> None:
+    async with running_control(tmp_path / "control") as control:
+        async with httpx.AsyncClient(base_url=control.enroll_url, verify=trusting_nobody(), trust_env=False) as client:
+            response = await client.post("/enroll", content=body)
+        assert (response.status_code, response.json()["reason"]) == (status, reason)
+
+
+async def test_a_request_that_is_no_csr_gets_no_certificate(tmp_path: Path) -> None:
+    async with running_control(tmp_path / "control") as control:
+        body = {"edge_id": "sg", "join_token": control.join_token, "csr_pem": "-----BEGIN CERTIFICATE REQUEST-----"}
+        async with httpx.AsyncClient(base_url=control.enroll_url, verify=trusting_nobody(), trust_env=False) as client:
+            response = await client.post("/enroll", json=body)
+        assert (response.status_code, response.json()["reason"]) == (400, "bad_csr")
+
+
+async def test_a_taken_port_is_one_line_with_port_and_setting(tmp_path: Path) -> None:
+    async with running_control(tmp_path / "control") as control:
+        port = control.ready["grpc"]
+        with pytest.raises(ExceptionGroup) as failure:
+            async with running_control(tmp_path / "second", grpc_port=port):
+                pass
+        (taken,) = _leaves(failure.value)
+        assert isinstance(taken, PortTaken | OSError | FileNotFoundError)
+        assert str(port) in str(taken)
+        assert "grpc.port" in str(taken)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in _leaves(each)]
+    return [error]
+
+
+@asynccontextmanager
+async def _stream(url: str, path: str) -> AsyncIterator[AsyncIterator[str]]:
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as client, client.stream("GET", path) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        yield response.aiter_lines()
