@@ -172,10 +172,10 @@ class World:
 
     async def committed_moves(self, edge: str) -> int:
         """How often this edge has moved a stream to its backup for good."""
-        samples = await self.metric(edge, "tradewind_dataplane_failovers_total")
+        samples = await self.metric(edge, "tradewind_dataplane_failovers_committed_total")
         if not samples:
-            raise WorldNotReady("the edge has no tradewind_dataplane_failovers_total")
-        return int(sum(value for labels, value in samples.items() if "committed" in labels))
+            raise WorldNotReady("the edge has no tradewind_dataplane_failovers_committed_total")
+        return int(sum(samples.values()))
 
     @asynccontextmanager
     async def ffmpeg_host(

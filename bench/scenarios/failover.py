@@ -104,7 +104,7 @@ class _Run:
                 len(active) == 3
                 and active[0] == "sg"
                 and active[-1] == "fra"
-                and route.get("phase") in ("steady", "primary", "")
+                and route.get("phase") in ("steady", "committed")
                 and bool(backup)
                 and not relays & set(backup[1:-1])
             )

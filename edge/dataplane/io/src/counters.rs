@@ -113,6 +113,12 @@ named! {
         ReplaysStarted = "replays_started",
         /// Packets too large for a trunk's datagrams, sent on a stream.
         TrunkOversize = "trunk_oversize",
+        /// Streams whose backup was asked for media too, because the parent fell silent or lost packets.
+        FailoversArmed = "failovers_armed",
+        /// Backups let go again, because the parent came back.
+        FailoversReleased = "failovers_released",
+        /// Streams that moved to their backup for good.
+        FailoversCommitted = "failovers_committed",
     }
 }
 

@@ -1,6 +1,6 @@
 //! The trunk thread's state: the node, the rings to the shards, and which connection each neighbour has.
 
-use crate::counters::DropReason;
+use crate::counters::{Counter, DropReason};
 use crate::events::{Event, EventKind};
 use crate::handoff::{Handoff, WorkerIndex};
 use crate::link::{CommandRejection, StreamStats, TrunkCommand, TrunkConfig, TrunkLink, TrunkStats};
@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::AbortHandle;
-use tradewind_core::mesh::{EdgeId, Features, MeshDrop, NodeConfig, Output, TrunkNode};
+use tradewind_core::mesh::{EdgeId, FailoverPhase, Features, MeshDrop, NodeConfig, Output, TrunkNode};
 use tradewind_core::packet::MediaPacket;
 use tradewind_core::source::{Codec, SourceId};
 use tradewind_core::time::Time;
@@ -437,16 +437,26 @@ impl Hub {
                 parent,
                 peer,
                 reason,
-            } => self.tell(Event {
-                kind: EventKind::Failover,
-                room,
-                incarnation,
-                phase: phase.name(),
-                parent: Some(parent.to_string()),
-                peer: Some(peer.to_string()),
-                reason: reason.to_owned(),
-                ..Event::default()
-            }),
+            } => {
+                self.link.counters.add(
+                    match phase {
+                        FailoverPhase::Armed => Counter::FailoversArmed,
+                        FailoverPhase::Released => Counter::FailoversReleased,
+                        FailoverPhase::Committed => Counter::FailoversCommitted,
+                    },
+                    1,
+                );
+                self.tell(Event {
+                    kind: EventKind::Failover,
+                    room,
+                    incarnation,
+                    phase: phase.name(),
+                    parent: Some(parent.to_string()),
+                    peer: Some(peer.to_string()),
+                    reason: reason.to_owned(),
+                    ..Event::default()
+                });
+            }
         }
     }
 
