@@ -6,7 +6,9 @@ use crate::link::{StreamStats, TrunkStats};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
+use std::os::unix::thread::JoinHandleExt;
 use std::sync::PoisonError;
+use std::thread::JoinHandle;
 
 /// Counters since start, read without stopping the packet path.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +40,7 @@ impl Dataplane {
             hosts,
             viewers,
             drops: self.drops(),
-            cpu_seconds: thread_cpu_seconds(),
+            cpu_seconds: self.cpu_seconds(),
             packets_sent: self.sum(Counter::PacketsSent),
             packets_received: self.sum(Counter::PacketsReceived),
             retransmissions_sent: self.sum(Counter::RetransmissionsSent),
@@ -74,13 +76,33 @@ impl Dataplane {
             "counter",
             "Processor time of each thread.",
         );
-        for (thread, seconds) in thread_cpu_seconds() {
+        for (thread, seconds) in self.cpu_seconds() {
             let _ = writeln!(
                 text,
                 "tradewind_dataplane_cpu_seconds_total{{thread=\"{thread}\"}} {seconds}"
             );
         }
         text
+    }
+
+    /// Processor time by thread; `other` is the rest of the process, Python included.
+    fn cpu_seconds(&self) -> BTreeMap<String, f64> {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seconds: BTreeMap<String, f64> = threads
+            .iter()
+            .map(|thread| {
+                (
+                    thread.thread().name().unwrap_or_default().to_owned(),
+                    thread_seconds(thread),
+                )
+            })
+            .collect();
+        let own: f64 = seconds.values().sum();
+        seconds.insert(
+            "other".to_owned(),
+            (clock_seconds(libc::CLOCK_PROCESS_CPUTIME_ID) - own).max(0.0),
+        );
+        seconds
     }
 
     fn workers(&self) -> impl Iterator<Item = &WorkerCounters> {
@@ -147,24 +169,24 @@ fn render(text: &mut String, name: &str, kind: &str, help: &str) {
     );
 }
 
-/// Processor seconds of this process's threads by name; threads of one name are added up.
-fn thread_cpu_seconds() -> BTreeMap<String, f64> {
-    let mut seconds = BTreeMap::new();
-    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
-        return seconds;
-    };
-    for task in tasks.flatten() {
-        let path = task.path();
-        // schedstat: nanoseconds on a processor, nanoseconds waiting for one, time slices.
-        let on_processor = std::fs::read_to_string(path.join("schedstat"))
-            .ok()
-            .and_then(|text| text.split_ascii_whitespace().next()?.parse::<u64>().ok());
-        let name = std::fs::read_to_string(path.join("comm"));
-        if let (Some(nanos), Ok(name)) = (on_processor, name) {
-            *seconds.entry(name.trim_end().to_owned()).or_insert(0.0) += nanos as f64 / 1e9;
-        }
+/// Processor seconds that `clock` has counted.
+fn clock_seconds(clock: libc::clockid_t) -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one timespec into a local.
+    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    if result < 0 {
+        0.0
+    } else {
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
     }
-    seconds
+}
+
+/// Processor seconds of a thread that has not been joined.
+fn thread_seconds(thread: &JoinHandle<()>) -> f64 {
+    let mut clock = 0;
+    // SAFETY: the handle keeps the thread's id valid, also after its end; the call writes one local.
+    let result = unsafe { libc::pthread_getcpuclockid(thread.as_pthread_t(), &raw mut clock) };
+    if result == 0 { clock_seconds(clock) } else { 0.0 }
 }
 
 /// Pins the calling thread to one core.
