@@ -96,7 +96,7 @@ async def _blank_page() -> AsyncIterator[str]:
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        yield "http://127.0.0.1:{}/".format(server.sockets[0].getsockname()[1])
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
 
 
 def _browser_pid(profile: str) -> int:

@@ -18,8 +18,9 @@ IMPURE_MODULES = {
     *("select", "socket", "structlog", "subprocess", "sys", "threading", "time", "uvloop"),
 }
 
-# Over 600 lines asks for a reason, over 800 for a new file.
+# Over 600 lines asks for a reason, over 800 for a new file. A test file that covers one module whole may be longer.
 LINES_MAX = 800
+TEST_LINES_MAX = 1000
 GENERATED = re.compile(r"tradewind/v1/|\.lock$|package-lock\.json$")
 
 
@@ -66,9 +67,10 @@ def test_files_stay_small_enough_to_read() -> None:
     long = {
         str(path.relative_to(ROOT)): count
         for path in tracked(".py", ".rs", ".ts")
-        if (count := len(path.read_text(encoding="utf-8").splitlines())) > LINES_MAX
+        if (count := len(path.read_text(encoding="utf-8").splitlines()))
+        > (TEST_LINES_MAX if path.stem.startswith("test") else LINES_MAX)
     }
-    assert not long, f"over {LINES_MAX} lines: {long}"
+    assert not long, f"too long to read: {long}"
 
 
 def test_nothing_is_left_for_later_in_a_comment() -> None:
