@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from edge.dataplane import Dataplane, DataplaneConfig, Event, Snapshot
+from edge.mesh.identity import EdgeIdentity, load_identity
+from tradewind.operate.certificates import make_certificates
 
 EVENT_TIMEOUT_S = 20.0
 
@@ -62,20 +65,25 @@ class PacketPath:
 
 @asynccontextmanager
 async def packet_path(
-    *, shards: int = 1, disabled_features: list[str] | None = None, max_sessions: int = 100
+    *,
+    edge_id: str = "sg",
+    shards: int = 1,
+    disabled_features: list[str] | None = None,
+    max_sessions: int = 100,
+    identity: EdgeIdentity | None = None,
 ) -> AsyncIterator[PacketPath]:
-    """One packet path on loopback without trunks."""
+    """One packet path on loopback; with trunks when it has an identity."""
     dataplane = Dataplane(
         DataplaneConfig(
-            edge_id="sg",
+            edge_id=edge_id,
             media_bind=["127.0.0.1:0"],
             announce=["127.0.0.1"],
             shards=shards,
             pin_cores=[],
             trunk_bind="127.0.0.1:0",
-            trunk_certificate_pem=b"",
-            trunk_key_pem=b"",
-            trunk_ca_pem=b"",
+            trunk_certificate_pem=identity.certificate_pem if identity else b"",
+            trunk_key_pem=identity.key_pem if identity else b"",
+            trunk_ca_pem=identity.ca_pem if identity else b"",
             trunk_window_bytes=1_000_000,
             disabled_features=disabled_features or [],
             max_sessions=max_sessions,
@@ -89,3 +97,13 @@ async def packet_path(
         finally:
             pump.cancel()
             dataplane.close()
+
+
+def identities(directory: Path, edges: list[str]) -> dict[str, EdgeIdentity]:
+    """Development certificates for these edges, all of one authority."""
+    loaded = {}
+    for edge, at in zip(edges, make_certificates(directory, edges), strict=True):
+        identity = load_identity(edge, at)
+        assert identity is not None
+        loaded[edge] = identity
+    return loaded

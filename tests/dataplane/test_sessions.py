@@ -4,44 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack, VideoStreamTrack
 
-from edge.dataplane import Dataplane, DataplaneConfig, OfferRejected
-from tests.dataplane.harness import PacketPath, packet_path
-
-
-@asynccontextmanager
-async def peer() -> AsyncIterator[RTCPeerConnection]:
-    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
-async def publish(path: PacketPath, connection: RTCPeerConnection, room: str, incarnation: int) -> int:
-    connection.addTrack(AudioStreamTrack())
-    connection.addTrack(VideoStreamTrack())
-    await connection.setLocalDescription(await connection.createOffer())
-    answer = path.dataplane.publish(room, connection.localDescription.sdp.encode(), incarnation)
-    await connection.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
-    return answer.session_id
-
-
-async def view(path: PacketPath, connection: RTCPeerConnection, room: str) -> tuple[int, list[MediaStreamTrack]]:
-    tracks: list[MediaStreamTrack] = []
-    connection.on("track", tracks.append)
-    connection.addTransceiver("audio", "recvonly")
-    connection.addTransceiver("video", "recvonly")
-    await connection.setLocalDescription(await connection.createOffer())
-    answer = path.dataplane.view(room, connection.localDescription.sdp.encode())
-    await connection.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
-    return answer.session_id, tracks
+from edge.dataplane import Dataplane, DataplaneConfig, Event, OfferRejected
+from tests.dataplane.harness import packet_path
+from tests.dataplane.peers import peer, publish, view
 
 
 @pytest.mark.parametrize("shards", [1, 3])
@@ -56,7 +24,11 @@ async def test_a_viewer_gets_the_hosts_sound_and_picture(shards: int) -> None:
         assert (started.room, started.incarnation, sorted(started.codecs)) == ("r", 7, ["VP8", "opus"])
         late_id, late_tracks = await view(path, late, "r")
         for session_id, tracks in ((early_id, early_tracks), (late_id, late_tracks)):
-            await path.event("session_first_media", lambda event, own=session_id: event.session_id == own)
+
+            def is_own(event: Event, own: int = session_id) -> bool:
+                return event.session_id == own
+
+            await path.event("session_first_media", is_own)
             async with asyncio.timeout(15):
                 for track in tracks:
                     for _ in range(5):
