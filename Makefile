@@ -19,7 +19,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find edge/dataplane
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -type f -not -name '*.tsbuildinfo' -print 2>/dev/null)
 
 .PHONY: help setup up test test-python test-rust test-web check check-python check-rust check-web check-generated check-wheel \
-        bench clean lock prerequisites chromium FORCE
+        bench bench-build clean lock prerequisites chromium FORCE
 
 help:
 	@echo "make setup   environment, packet path and web pages; leaves $(BIN)/tradewind"
@@ -75,7 +75,7 @@ $(STAMPS)/web: $(STAMPS)/node $(WEB_SOURCES)
 
 test: setup chromium test-rust test-web test-python
 
-test-python: setup
+test-python: setup bench-build
 	@echo "== Python tests"
 	@$(BIN)/pytest $(ARGS)
 
@@ -123,8 +123,12 @@ check-wheel: setup
 
 # --- the rest --------------------------------------------------------------------------------------------------------
 
-bench: setup
+bench: setup bench-build
 	@$(BIN)/tradewind bench all $(ARGS)
+
+bench-build: $(STAMPS)/packages
+	@echo "building the load generator"
+	@cargo build --release --quiet -p tradewind-generator
 
 lock: $(STAMPS)/uv
 	@$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
