@@ -175,6 +175,7 @@ def _start_dataplane(settings: EdgeSettings, identity: EdgeIdentity) -> Dataplan
         trunk_window_bytes=settings.trunk.window_bytes,
         disabled_features=list(media.disabled_features),
         max_sessions=media.max_sessions,
+        clock_offset_ms=settings.mesh.clock_offset_ms,
     )
     return Dataplane(config)
 

@@ -24,6 +24,8 @@ pub struct TrunkConfig {
     pub ca_pem: Vec<u8>,
     /// Congestion window of each trunk in bytes.
     pub window_bytes: u64,
+    /// Added to the clock that neighbours see, in milliseconds: lets a test run an edge whose clock is wrong.
+    pub clock_offset_ms: f64,
     /// Features switched off by the operator or a bench run: `failover`, `trunk_nack`, `backup`, `cache`, …
     pub disabled_features: Vec<String>,
 }

@@ -84,7 +84,7 @@ pub struct DataplaneConfig {
 impl DataplaneConfig {
     #[new]
     #[pyo3(signature = (*, edge_id, media_bind, announce, shards, pin_cores, trunk_bind, trunk_certificate_pem,
-        trunk_key_pem, trunk_ca_pem, trunk_window_bytes, disabled_features, max_sessions))]
+        trunk_key_pem, trunk_ca_pem, trunk_window_bytes, disabled_features, max_sessions, clock_offset_ms=0.0))]
     #[allow(clippy::too_many_arguments)] // keyword-only in Python, where each stands beside its name
     fn new(
         edge_id: String,
@@ -99,6 +99,7 @@ impl DataplaneConfig {
         trunk_window_bytes: u64,
         disabled_features: Vec<String>,
         max_sessions: usize,
+        clock_offset_ms: f64,
     ) -> PyResult<Self> {
         let trunk = TrunkConfig {
             edge_id: edge_id.clone(),
@@ -107,6 +108,7 @@ impl DataplaneConfig {
             key_pem: trunk_key_pem,
             ca_pem: trunk_ca_pem,
             window_bytes: trunk_window_bytes,
+            clock_offset_ms,
             disabled_features: disabled_features.clone(),
         };
         let config = io::DataplaneConfig {

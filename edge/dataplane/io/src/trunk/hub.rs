@@ -53,7 +53,9 @@ impl Hub {
             NodeConfig {
                 edge_id: config.edge_id.clone(),
                 // Unix time at the start, monotonic from there: comparable with the prober's within this edge.
-                clock_base_us: (unix.as_micros() as u64).saturating_sub(now.as_micros()),
+                clock_base_us: (unix.as_micros() as u64)
+                    .saturating_sub(now.as_micros())
+                    .saturating_add_signed((config.clock_offset_ms * 1_000.0) as i64),
                 window_bytes: config.window_bytes,
                 features: Features::without(&config.disabled_features),
             },

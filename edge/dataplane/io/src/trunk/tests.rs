@@ -47,6 +47,7 @@ impl Authority {
             key_pem: key.serialize_pem().into_bytes(),
             ca_pem: self.pem.clone().into_bytes(),
             window_bytes: 4_000_000,
+            clock_offset_ms: 0.0,
             disabled_features: Vec::new(),
         }
     }
