@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,16 @@ SUM_TOLERANCE_RATIO = 0.05
 SUM_TOLERANCE_MS = 2.0
 
 
+class Hop(NamedTuple):
+    """One usable link, as paths need it."""
+
+    cost_ms: float
+    rtt_ms: float
+    proven_loss_ratio: float
+    fresh_loss_ratio: float
+    measured: bool
+
+
 @dataclass(frozen=True, slots=True)
 class LinkTable:
     """Estimates by (sending edge, receiving edge) index. An entry counts only where `usable` is true.
@@ -61,6 +72,9 @@ class LinkTable:
     seen_loss_ratio: Matrix
     utilisation: Matrix
     cost_ms: Matrix
+    # The usable links once more as plain numbers: paths are summed hop by hop, and a numpy scalar costs ten times a
+    # float.
+    hops: tuple[tuple[Hop | None, ...], ...]
 
     def verdicts(self) -> tuple[LinkVerdict, ...]:
         """Every measured link as plain values; a link that is out of use costs 0 and says so."""
@@ -153,6 +167,18 @@ def estimate_links(snapshot: Snapshot, verdicts: Mapping[str, EdgeVerdict]) -> L
         seen_loss_ratio=seen,
         utilisation=load,
         cost_ms=cost,
+        hops=hop_rows(cost, rtt, proven, fresh, measured),
+    )
+
+
+def hop_rows(
+    cost_ms: Matrix, rtt_ms: Matrix, proven: Matrix, fresh: Matrix, measured: NDArray[np.bool_]
+) -> tuple[tuple[Hop | None, ...], ...]:
+    """Matrices as rows of hops; None where the cost is infinite."""
+    columns = (matrix.tolist() for matrix in (cost_ms, rtt_ms, proven, fresh, measured))
+    return tuple(
+        tuple(Hop(*values) if math.isfinite(values[0]) else None for values in zip(*row, strict=True))
+        for row in zip(*columns, strict=True)
     )
 
 

@@ -23,7 +23,9 @@ def residual_loss_ratio(hops: Sequence[tuple[float, float]], slack_ms: float = S
 
     The number of tries on a hop is geometric, so this is 1 - P(sum of tries x (RTT + 25) <= slack), exactly.
     """
-    return _unrepaired(tuple((min(max(p, 0.0), LOSS_MAX_RATIO), rtt + REPAIR_OVERHEAD_MS) for p, rtt in hops), slack_ms)
+    # A hop without loss takes nothing from the slack.
+    tries = tuple((min(p, LOSS_MAX_RATIO), rtt + REPAIR_OVERHEAD_MS) for p, rtt in hops if p > 0.0)
+    return _unrepaired(tries, slack_ms)
 
 
 def residual_class(residual_ratio: float) -> int:
@@ -47,6 +49,4 @@ def _unrepaired(hops: tuple[tuple[float, float], ...], slack_ms: float) -> float
     # Tails are summed instead of 1 - P: the answer is near 1e-5 and must not drown in rounding.
     for used in range(tries + 1):
         missing += (1.0 - loss) * loss**used * _unrepaired(rest, slack_ms - used * try_ms)
-        if loss == 0.0:
-            break
     return missing

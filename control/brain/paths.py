@@ -21,8 +21,7 @@ DELAY_MAX_MS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A path from the source to a leaf, as edge ids, with what was measured along it. `rtt_ms` is the sum of its
-    links'."""
+    """A path from the source to a leaf, as edge ids, with what was measured along it. `rtt_ms` sums its links'."""
 
     nodes: tuple[str, ...]
     cost_ms: float
@@ -31,6 +30,8 @@ class Path:
     residual_ratio: float
     fresh_residual_ratio: float
     measured: bool
+    # Order of preference: within the delay limit, residual loss by decades, then cost.
+    rank: tuple[int, int, float]
 
     @property
     def relays(self) -> tuple[str, ...]:
@@ -41,11 +42,6 @@ class Path:
     def delay_ms(self) -> float:
         """One-way: half the round-trip time, free of clocks."""
         return self.rtt_ms / 2
-
-    @property
-    def rank(self) -> tuple[int, int, float]:
-        """Order of preference: within the delay limit, residual loss by decades, then cost."""
-        return (int(self.delay_ms > DELAY_MAX_MS), residual_class(self.fresh_residual_ratio), self.cost_ms)
 
 
 class PathFinder:
@@ -76,17 +72,22 @@ class PathFinder:
         one = first_leg + self._from_relay[:, t]
         two = first_leg + self._second_leg[:, t]
         one[t] = two[t] = np.inf
-        options: list[tuple[float, tuple[int, ...]]] = []
-        if np.isfinite(self._links.cost_ms[s, t]):
-            options.append((float(self._links.cost_ms[s, t]), (s, t)))
-        options += [(float(one[k]), (s, int(k), t)) for k in np.flatnonzero(np.isfinite(one))]
-        options += [
-            (float(two[k]), (s, int(k), int(self._second_relay[k, t]), t)) for k in np.flatnonzero(np.isfinite(two))
-        ]
-        cheapest = sorted(options)[:CANDIDATES]
-        if options and options[0][1] == (s, t) and options[0] not in cheapest:
-            cheapest.append(options[0])
-        return sorted((measure_nodes(self._links, nodes) for _, nodes in cheapest), key=lambda path: path.rank)
+        straight = float(self._links.cost_ms[s, t])
+        direct = [(straight, (s, t))] if np.isfinite(straight) else []
+        over_one = [(float(one[k]), (s, int(k), t)) for k in _cheapest(one)]
+        over_two = [(float(two[k]), (s, int(k), int(self._second_relay[k, t]), t)) for k in _cheapest(two)]
+        # The direct path is always among them: everything is explained against it.
+        detours = sorted([*over_one, *over_two])[: CANDIDATES - len(direct)]
+        measured = (measure_nodes(self._links, nodes) for _, nodes in [*direct, *detours])
+        return sorted((path for path in measured if path is not None), key=lambda path: path.rank)
+
+
+def _cheapest(costs: Matrix) -> NDArray[np.intp]:
+    """Indices of the least finite values, as many as there can be candidates."""
+    finite = np.flatnonzero(np.isfinite(costs))
+    if len(finite) <= CANDIDATES:
+        return finite
+    return finite[np.argpartition(costs[finite], CANDIDATES)[:CANDIDATES]]
 
 
 def min_plus(left: Matrix, right: Matrix) -> tuple[Matrix, NDArray[np.intp]]:
@@ -103,16 +104,28 @@ def min_plus(left: Matrix, right: Matrix) -> tuple[Matrix, NDArray[np.intp]]:
     return values, through
 
 
-def measure_nodes(links: LinkTable, nodes: Sequence[int]) -> Path:
-    """Sums along a path of edge indices; a path over an unusable link costs infinity."""
-    hops = list(pairwise(nodes))
+def measure_nodes(links: LinkTable, nodes: Sequence[int]) -> Path | None:
+    """Sums along a path of edge indices; None when a link is out of use."""
+    hops = []
+    for a, b in pairwise(nodes):
+        hop = links.hops[a][b]
+        if hop is None:
+            return None
+        hops.append(hop)
+    cost = sum(hop.cost_ms for hop in hops)
+    rtt = sum(hop.rtt_ms for hop in hops)
+    proven = [(hop.proven_loss_ratio, hop.rtt_ms) for hop in hops]
+    fresh = [(hop.fresh_loss_ratio, hop.rtt_ms) for hop in hops]
+    residual = residual_loss_ratio(proven)
+    fresh_residual = residual if fresh == proven else residual_loss_ratio(fresh)
     return Path(
-        tuple(links.edge_ids[node] for node in nodes),
-        float(sum(links.cost_ms[hop] for hop in hops)),
-        float(sum(links.rtt_ms[hop] for hop in hops)),
-        residual_loss_ratio([(float(links.proven_loss_ratio[hop]), float(links.rtt_ms[hop])) for hop in hops]),
-        residual_loss_ratio([(float(links.fresh_loss_ratio[hop]), float(links.rtt_ms[hop])) for hop in hops]),
-        all(bool(links.measured[hop]) for hop in hops),
+        nodes=tuple(links.edge_ids[node] for node in nodes),
+        cost_ms=cost,
+        rtt_ms=rtt,
+        residual_ratio=residual,
+        fresh_residual_ratio=fresh_residual,
+        measured=all(hop.measured for hop in hops),
+        rank=(int(rtt / 2 > DELAY_MAX_MS), residual_class(fresh_residual), cost),
     )
 
 
@@ -120,8 +133,7 @@ def measure_path(links: LinkTable, nodes: Sequence[str]) -> Path | None:
     """The same by edge ids; None when an edge is unknown or a link is out of use."""
     if len(nodes) < 2 or any(node not in links.index for node in nodes):
         return None
-    path = measure_nodes(links, [links.index[node] for node in nodes])
-    return path if np.isfinite(path.cost_ms) else None
+    return measure_nodes(links, [links.index[node] for node in nodes])
 
 
 def decide_backup(

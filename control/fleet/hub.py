@@ -20,6 +20,8 @@ log = get_logger(__name__)
 
 # Urgent reports come in clusters, both ends of a broken link at once; one decision serves them together.
 URGENT_SETTLE_S = 0.05
+# Decisions of a large fleet take long; reports and pages must have the loop in between.
+DECIDE_SHARE = 0.25
 
 _STATUS = {
     "up": edge_pb2.EDGE_STATUS_UP,
@@ -58,16 +60,18 @@ class FleetHub:
         """Decides each interval, and soon after anything urgent, until cancelled."""
         while True:
             self._urgent.clear()
-            with self.metrics.decide_seconds.time():
-                changed = self.planner.step(self.clock())
+            began = self.clock()
+            changed = self.planner.step(began)
+            took = self.clock() - began
+            self.metrics.decide_seconds.observe(took)
             for edge in changed:
                 if edge in self._changed:
                     self._changed[edge].set()
             await self.wake_followers()
             try:
-                async with asyncio.timeout(self._interval_s):
+                async with asyncio.timeout(max(self._interval_s, took / DECIDE_SHARE)):
                     await self._urgent.wait()
-                await asyncio.sleep(URGENT_SETTLE_S)
+                await asyncio.sleep(max(URGENT_SETTLE_S, took))
             except TimeoutError:
                 pass
 

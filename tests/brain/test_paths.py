@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control.brain.links import LinkTable
+from control.brain.links import LinkTable, hop_rows
 from control.brain.loss import RESIDUAL_MAX_RATIO, residual_class, residual_loss_ratio
 from control.brain.paths import PathFinder, decide_backup, measure_path, min_plus
 
@@ -38,6 +38,7 @@ def table(costs: np.ndarray, loss: float = 0.0) -> LinkTable:
         seen_loss_ratio=lossy,
         utilisation=np.zeros((count, count)),
         cost_ms=cost,
+        hops=hop_rows(cost, rtt, lossy, lossy, finite),
     )
 
 
