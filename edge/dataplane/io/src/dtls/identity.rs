@@ -19,6 +19,10 @@ const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256
     ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:\
     ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA";
 
+/// Curves for the key exchange, and the only ones that OpenSSL accepts in a peer's certificate: FFmpeg with GnuTLS makes its
+/// own on P-224.
+const GROUPS: &str = "X25519:P-256:P-384:P-521:P-224";
+
 /// Days a certificate is valid. It lives as long as the process; browsers do not look at it.
 const VALID_DAYS: u32 = 365;
 
@@ -80,7 +84,7 @@ impl DtlsIdentity {
         context.set_min_proto_version(Some(SslVersion::DTLS1_2))?;
         context.set_max_proto_version(Some(SslVersion::DTLS1_2))?;
         context.set_cipher_list(CIPHERS)?;
-        context.set_groups_list("X25519:P-256:P-384")?;
+        context.set_groups_list(GROUPS)?;
         context.set_certificate(certificate)?;
         context.set_private_key(key)?;
         context.set_tlsext_use_srtp(SRTP_PROFILES)?;

@@ -1,6 +1,8 @@
 use super::*;
+use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
-use openssl::pkey::PKey;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::x509::X509;
 
@@ -12,7 +14,15 @@ fn fingerprint(identity: &DtlsIdentity) -> Fingerprint {
 }
 
 fn rsa_identity() -> DtlsIdentity {
-    let key = PKey::from_rsa(Rsa::generate(2_048).expect("key")).expect("key");
+    identity_of(PKey::from_rsa(Rsa::generate(2_048).expect("key")).expect("key"))
+}
+
+fn curve_identity(curve: Nid) -> DtlsIdentity {
+    let group = EcGroup::from_curve_name(curve).expect("curve");
+    identity_of(PKey::from_ec_key(EcKey::generate(&group).expect("key")).expect("key"))
+}
+
+fn identity_of(key: PKey<Private>) -> DtlsIdentity {
     let mut builder = X509::builder().expect("builder");
     builder.set_version(2).expect("version");
     builder
@@ -84,6 +94,25 @@ fn both_ends_agree_on_gcm_and_mirror_their_keys() {
         assert_eq!(ours.write, theirs.read);
         assert_eq!(ours.read, theirs.write);
         assert_ne!(ours.read, ours.write);
+    }
+}
+
+/// FFmpeg with GnuTLS shows a certificate on P-224, in both roles.
+#[test]
+fn certificates_on_every_common_curve_are_accepted() {
+    for curve in [Nid::X9_62_PRIME256V1, Nid::SECP384R1, Nid::SECP521R1, Nid::SECP224R1] {
+        for roles in [
+            (DtlsRole::Active, DtlsRole::Passive),
+            (DtlsRole::Passive, DtlsRole::Active),
+        ] {
+            let (ours, theirs) = (DtlsIdentity::generate().expect("identity"), curve_identity(curve));
+            let mut us = Dtls::new(&ours, roles.0, fingerprint(&theirs)).expect("session");
+            let mut them = Dtls::new(&theirs, roles.1, fingerprint(&ours)).expect("session");
+            us.start().expect("start");
+            them.start().expect("start");
+            let results = exchange([&mut us, &mut them], |_, _| true);
+            assert_eq!(keys(&results[0]).profile, keys(&results[1]).profile, "{curve:?}");
+        }
     }
 }
 
