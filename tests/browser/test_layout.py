@@ -10,7 +10,7 @@ from tests.browser.pages import open_page, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
-SIZES = ((390, 844), (1280, 800))
+SIZES = ((390, 844), (844, 390), (1280, 800))
 
 
 def _urls(fleet: Fleet) -> dict[str, str]:
