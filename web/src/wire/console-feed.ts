@@ -19,6 +19,8 @@ export interface FleetEdge {
 export interface FleetLink {
   readonly from_edge: string;
   readonly to_edge: string;
+  /** False when control sends nothing over it: silent, or one of its ends is down. */
+  readonly usable?: boolean;
   readonly rtt_ms: number | null;
   readonly one_way_ms: number | null;
   readonly p95_ms: number | null;
