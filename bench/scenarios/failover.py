@@ -21,7 +21,7 @@ _FALSE_ALARMS_FULL: Final = 10
 _FALSE_ALARMS_QUICK: Final = 2
 _BEFORE_S: Final = 2.0
 _AFTER_S: Final = 4.0
-_BLACKOUT_S: Final = 0.2
+_BLACKOUT_MS: Final = 200.0
 _BURST_PACKETS: Final = 8
 
 #: Round-trip times in ms between the five edges; direct sg–fra is made 400 ms worse than its 160.
@@ -166,9 +166,7 @@ class _Run:
         hop = (active[1], "fra")
         committed = await self._world.committed_moves("fra")
         if kind == "blackout":
-            await self._world.set_link(*hop, blackout=True)
-            await asyncio.sleep(_BLACKOUT_S)
-            await self._world.set_link(*hop, blackout=False)
+            await self._world.set_link(*hop, blackout_ms=_BLACKOUT_MS)
         else:
             await self._world.set_direction(*hop, lose_next=_BURST_PACKETS)
         await asyncio.sleep(3)

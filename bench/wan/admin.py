@@ -9,6 +9,7 @@ GET /livez
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ def application(relay: Relay) -> Starlette:
         applied = [direction.model.apply_changes(**change.changes()) for direction in directions]
         for direction in directions if change.lose_next is not None else ():
             direction.model.lose_next(change.lose_next or 0)
+        for direction in directions if change.blackout_ms is not None else ():
+            direction.model.go_dark(change.blackout_ms or 0.0, now=time.monotonic())
         return JSONResponse({"links": [_conditions(d) for d in directions], "changed": len(applied)})
 
     async def get_links(_request: Request) -> Response:

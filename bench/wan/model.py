@@ -138,6 +138,7 @@ class LinkDirection:
         self._loss = GilbertElliott(random)
         self._in_loss_burst = False
         self._lose_next = 0
+        self._dark_until = 0.0
         self._last_due = 0.0
         self._bottleneck_free_at = 0.0
         self._conditions = conditions
@@ -163,13 +164,19 @@ class LinkDirection:
             raise ValueError(f"a burst has 0 to 10,000 packets, not {packets}")
         self._lose_next = packets
 
+    def go_dark(self, duration_ms: float, *, now: float) -> None:
+        """A blackout that ends by itself. Raises ValueError."""
+        if not 0.0 <= duration_ms <= 60_000.0:
+            raise ValueError(f"a blackout lasts between 0 and 60,000 ms, not {duration_ms}")
+        self._dark_until = now + duration_ms / 1000.0
+
     def handle_packet(self, size_bytes: int, *, now: float) -> list[Delivery]:
         """Decides the fate of one packet that enters now; an empty list is a counted drop."""
         conditions = self._conditions
         counters = self.counters
         counters.offered_packets += 1
         counters.offered_bytes += size_bytes
-        if conditions.blackout:
+        if conditions.blackout or now < self._dark_until:
             return self._drop(Drop.BLACKOUT)
         if self._lose_next > 0 or self._loss.handle_packet():
             self._lose_next = max(0, self._lose_next - 1)

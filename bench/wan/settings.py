@@ -52,6 +52,8 @@ class ConditionsChange(_Model):
 
     lose_next: int | None = None
     """Not a condition but an event: exactly this many of the next packets are lost."""
+    blackout_ms: float | None = None
+    """Not a condition but an event: a blackout from now on that ends by itself."""
 
     def changes(self) -> dict[str, Any]:
         """The fields that were given. `rate_kbps` may be given as null: no bottleneck any more."""

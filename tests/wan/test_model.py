@@ -154,3 +154,10 @@ def test_lose_next_loses_exactly_that_burst() -> None:
     fates = [bool(direction.handle_packet(100, now=1.0)) for _ in range(12)]
     assert fates == [False] * 8 + [True] * 4
     assert direction.counters.loss_bursts == 1
+
+
+def test_go_dark_ends_by_itself() -> None:
+    direction = LinkDirection(LinkConditions(), Random(1))
+    direction.go_dark(200, now=10.0)
+    assert [bool(direction.handle_packet(100, now=now)) for now in (10.0, 10.199, 10.201)] == [False, False, True]
+    assert direction.counters.drops[Drop.BLACKOUT] == 2
