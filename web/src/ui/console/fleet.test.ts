@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { FleetLink, FleetRoute, Snapshot } from "../../wire/console-feed";
-import { hops, linkPairs, linkTone, routeChanges } from "./fleet";
+import { hops, linkPairs, linkTone, routeChanges, withoutDeadRoutes } from "./fleet";
 
 const link = (from_edge: string, to_edge: string, change: Partial<FleetLink> = {}): FleetLink => ({
   from_edge,
@@ -85,4 +85,25 @@ test("a moved route is a change with its reason; a new one and an unchanged one 
       reason: "direct sg–fra +400 ms: via iad 320 ms",
     },
   ]);
+});
+
+test("an edge that moved by itself is told apart from control's decision", () => {
+  const planned = route(["sg", "fra"]);
+  const before = snapshot([], [planned]);
+  const failedOver = snapshot([], [{ ...planned, active_path: ["sg", "iad", "fra"], phase: "committed" }]);
+  expect(routeChanges(before, failedOver)[0]?.reason).toBe("the edge went over to its backup by itself");
+  expect(routeChanges(failedOver, before)[0]?.reason).toBe("the edge went back to its first path");
+});
+
+test("nothing flows into an edge that is down, and its links are bad", () => {
+  const edge = { region: "", latitude: 0, longitude: 0, http_url: "", hosts: 0, viewers: 0, cpu_ratio: 0 };
+  const down = {
+    ...snapshot([], [route(["sg", "fra"])]),
+    edges: [{ ...edge, edge_id: "fra", status: "down" as const }],
+  };
+  expect(withoutDeadRoutes(down).streams[0]?.routes).toEqual([]);
+  const [pair] = linkPairs(
+    snapshot([link("sg", "fra", { usable: false, cost_ms: 0 }), link("fra", "sg", { usable: false })]),
+  );
+  expect(pair).toMatchObject({ tone: "bad", costMs: null });
 });

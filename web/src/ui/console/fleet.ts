@@ -87,18 +87,13 @@ function makePair(
     lossRatio: worst((link) => link.loss_ratio),
     jitterMs: worst((link) => link.jitter_ms),
     utilisation: worst((link) => link.utilisation),
-    costMs: worst((link) => link.cost_ms),
+    costMs: worst((link) => (link.usable === false ? null : link.cost_ms)),
     measuredBy: there?.measured_by ?? back?.measured_by ?? "",
     demo,
   };
-  return {
-    ...pair,
-    tone: linkTone(
-      pair.rttMs,
-      pair.lossRatio,
-      worst((link) => link.age_ms),
-    ),
-  };
+  const silent = there?.usable === false || back?.usable === false;
+  const ageMs = worst((link) => link.age_ms);
+  return { ...pair, tone: silent ? "bad" : linkTone(pair.rttMs, pair.lossRatio, ageMs) };
 }
 
 export function linkTone(rttMs: number | null, lossRatio: number | null, ageMs: number | null): Tone {
@@ -132,9 +127,27 @@ export function routeChanges(before: Snapshot | null, after: Snapshot): readonly
       const from = pathOf(old);
       const to = pathOf(route);
       if (from.length < 2 || to.length < 2 || from.join() === to.join()) return [];
-      return [{ room: stream.room, edge: route.edge_id, from, to, reason: route.reason }];
+      return [{ room: stream.room, edge: route.edge_id, from, to, reason: changeReason(old, route) }];
     }),
   );
+}
+
+/** Control's reason when control changed the route; otherwise the edge moved by itself, which it may between reports. */
+function changeReason(before: FleetRoute, after: FleetRoute): string {
+  if (before.primary.join() !== after.primary.join()) return after.reason;
+  const onPrimary = pathOf(after).join() === [...after.primary].reverse().join();
+  return onPrimary ? "the edge went back to its first path" : "the edge went over to its backup by itself";
+}
+
+/** The snapshot without routes into edges that are down: nothing flows there. */
+export function withoutDeadRoutes(snapshot: Snapshot): Snapshot {
+  const down = new Set(snapshot.edges.filter((edge) => edge.status === "down").map((edge) => edge.edge_id));
+  if (down.size === 0) return snapshot;
+  const streams = snapshot.streams.map((stream) => ({
+    ...stream,
+    routes: stream.routes.filter((route) => !down.has(route.edge_id)),
+  }));
+  return { ...snapshot, streams };
 }
 
 function routeKey(stream: FleetStream, route: FleetRoute): string {

@@ -4,7 +4,7 @@ import { type FeedState, type FleetStream, followSnapshots, type Snapshot } from
 import { byId, h, setText } from "../shared/dom";
 import { formatCount } from "../shared/format";
 import { placeIcons } from "../shared/icons";
-import { linkPairs, routeChanges } from "./fleet";
+import { linkPairs, routeChanges, withoutDeadRoutes } from "./fleet";
 import { LinkPanel } from "./link-panel";
 import { LinksView } from "./links-view";
 import { MapView } from "./map-view";
@@ -25,7 +25,8 @@ streams.addEventListener("change", () => {
   show();
 });
 followSnapshots({
-  onSnapshot: (next) => {
+  onSnapshot: (received) => {
+    const next = withoutDeadRoutes(received);
     routes.log(routeChanges(snapshot, next), new Date());
     snapshot = next;
     show();
