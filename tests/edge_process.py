@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 ROOT: Final = Path(__file__).parent.parent
-START_S: Final = 20.0
+START_S: Final = 60.0
 STOP_S: Final = 5.0
 
 
