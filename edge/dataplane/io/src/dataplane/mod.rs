@@ -25,6 +25,7 @@ use credentials::SystemRandom;
 use crossbeam_channel::{Sender, bounded, unbounded};
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -168,7 +169,10 @@ impl Dataplane {
             .name(format!("shard-{index}"))
             .spawn(move || {
                 let _ = pinned.send(core.map_or(Ok(()), numbers::pin));
-                Shard::new(parts).run();
+                // A shard that is gone would leave its sessions black and its port deaf: better a restart that all see.
+                if catch_unwind(AssertUnwindSafe(|| Shard::new(parts).run())).is_err() {
+                    std::process::abort();
+                }
             })?;
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         self.shards.push(handle);

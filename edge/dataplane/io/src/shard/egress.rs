@@ -11,11 +11,15 @@ const RUN_MAX_BYTES: usize = 65_507;
 /// Room for a whole frame of one peer; beyond, the arena grows once and stays.
 const ARENA_BYTES: usize = 64 * 1_024;
 
+/// After so many refused runs one after the other the route or device cannot do it; asking again would double the calls.
+const REFUSALS_MAX: u32 = 8;
+
 /// The send arena of a shard: used for one peer at a time, so that it stays in the cache.
 pub struct Egress {
     arena: Vec<u8>,
     packets: Vec<Range<usize>>,
     segmentation: bool,
+    refusals: u32,
 }
 
 impl Egress {
@@ -25,6 +29,7 @@ impl Egress {
             arena: Vec::with_capacity(ARENA_BYTES),
             packets: Vec::with_capacity(SEGMENTS_MAX),
             segmentation,
+            refusals: 0,
         }
     }
 
@@ -78,10 +83,13 @@ impl Egress {
         };
         counters.add(Counter::SendCalls, 1);
         if result != SendResult::SegmentationRefused {
+            self.refusals = if packets.len() > 1 { 0 } else { self.refusals };
             account(result, packets.len(), bytes.len(), counters);
             return;
         }
         counters.add(Counter::GsoFallbacks, 1);
+        self.refusals += 1;
+        self.segmentation = self.refusals < REFUSALS_MAX;
         for packet in packets {
             let result = send_one(socket, destination, &self.arena[packet.clone()]);
             counters.add(Counter::SendCalls, 1);

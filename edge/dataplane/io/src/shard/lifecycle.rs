@@ -1,6 +1,6 @@
 //! A peer's beginning and end, and the report for snapshots.
 
-use super::peer::{DtlsState, Part, Peer};
+use super::peer::{DtlsState, HANDSHAKE_TIMEOUT, Part, Peer};
 use super::timers::PeerKey;
 use super::{OpenSession, Shard};
 use crate::counters::Counter;
@@ -39,6 +39,7 @@ impl Shard {
             room: open.room,
             session: Session::new(&open.ice_ufrag, &open.ice_pwd, open.half, now),
             dtls: DtlsState::Waiting(open.dtls),
+            handshake_until: now + HANDSHAKE_TIMEOUT,
             dtls_role: open.dtls_role,
             dtls_due: None,
             way: None,

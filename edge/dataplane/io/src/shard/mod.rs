@@ -37,6 +37,8 @@ use tradewind_core::time::Time;
 const FLUSH_AFTER: Duration = Duration::from_millis(1);
 /// The report for Python is renewed this often.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
+/// Notices that another worker's ring had no place for are offered again after this long.
+const NOTICE_RETRY: Duration = Duration::from_millis(1);
 /// Batches read from one socket before others get their turn.
 const BATCHES_PER_TURN: usize = 8;
 /// Handoffs taken before sockets get their turn.
@@ -126,6 +128,8 @@ pub struct Shard {
     timers: Timers,
     egress: Egress,
     reported_at: Time,
+    /// Notices wait for another worker's full ring.
+    notices_wait: bool,
     stopping: bool,
 }
 
@@ -146,6 +150,7 @@ impl Shard {
             timers: Timers::default(),
             egress,
             reported_at: Time::ZERO,
+            notices_wait: false,
             stopping: false,
         }
     }
@@ -183,7 +188,7 @@ impl Shard {
             self.reported_at = now;
             self.report();
         }
-        more |= self.parts.mailbox.flush();
+        self.notices_wait = self.parts.mailbox.flush();
         more
     }
 
@@ -204,6 +209,9 @@ impl Shard {
 
     fn wait(&self, now: Time) -> Duration {
         let mut due = self.reported_at + REPORT_EVERY;
+        if self.notices_wait {
+            due = due.min(now + NOTICE_RETRY);
+        }
         if let Some((_, since)) = self.unflushed.first() {
             due = due.min(*since + FLUSH_AFTER);
         }

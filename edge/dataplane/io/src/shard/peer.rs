@@ -14,6 +14,9 @@ use tradewind_core::time::Time;
 /// OpenSSL's state (77 KiB) is kept this long after the handshake, in case the peer did not get our last flight.
 pub const DTLS_LINGER: Duration = Duration::from_secs(10);
 
+/// A peer that has not completed DTLS by then will not; its checks alone may not keep a place taken.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Where DTLS stands.
 pub enum DtlsState {
     /// ICE has no valid pair yet: not started.
@@ -54,6 +57,8 @@ pub struct Peer {
     pub session: Session,
     /// The handshake.
     pub dtls: DtlsState,
+    /// When the handshake is given up.
+    pub handshake_until: Time,
     /// Our end of the handshake.
     pub dtls_role: DtlsRole,
     /// When the handshake's timer fires.
@@ -82,6 +87,9 @@ impl Peer {
     /// When this peer wants to be served next.
     pub fn due(&self) -> Time {
         let mut due = self.session.poll_timeout();
+        if !self.session.is_connected() {
+            due = due.min(self.handshake_until);
+        }
         if let Some(dtls_due) = self.dtls_due {
             due = due.min(dtls_due);
         }

@@ -251,18 +251,17 @@ impl Shard {
             .max_by_key(|(handle, source)| (source.info.id.incarnation, source.host.is_some(), **handle))
             .map(|(handle, _)| *handle);
         let state = self.rooms.entry(Arc::clone(room)).or_default();
-        if state.current == best {
-            return;
-        }
-        state.current = best;
-        let info = best
-            .and_then(|best| self.sources.get(&best))
-            .map(|source| Arc::clone(&source.info));
-        self.parts.directory.set_source(room, info);
-        let viewers = state.viewers.clone();
-        for viewer in viewers {
-            self.show_source(viewer, now);
-            self.serve(viewer, now);
+        if state.current != best {
+            state.current = best;
+            let viewers = state.viewers.clone();
+            let info = best
+                .and_then(|best| self.sources.get(&best))
+                .map(|source| Arc::clone(&source.info));
+            self.parts.directory.set_source(room, info);
+            for viewer in viewers {
+                self.show_source(viewer, now);
+                self.serve(viewer, now);
+            }
         }
         let Some(newest) = best
             .and_then(|best| self.sources.get(&best))

@@ -43,6 +43,9 @@ impl Shard {
         if peer.session.is_dead(now) {
             return self.close(index, "ice_timeout", now);
         }
+        if !peer.session.is_connected() && now >= peer.handshake_until {
+            return self.close(index, "handshake_timeout", now);
+        }
         if !self.serve_dtls(index, now) {
             return;
         }
