@@ -96,8 +96,7 @@ async fn run(hub: Rc<RefCell<Hub>>) {
     // SAFETY: the eventfd is owned by the `Arc` that moves into the `AsyncFd`, and never closed or replaced before it.
     let wake = unsafe { AsyncFd::register_with_interest(waker, Interest::READABLE) };
     let wake = wake.ok(); // without it, rings are looked at every turn
-    loop {
-        let Some(deadline) = Hub::turn(&hub) else { break };
+    while let Some(deadline) = Hub::turn(&hub) {
         let wait = tokio::time::sleep(deadline.min(if wake.is_some() {
             TURN_MAX
         } else {
