@@ -16,6 +16,8 @@ const HANDSHAKE: Duration = Duration::from_secs(3);
 /// First pause after a failed attempt; doubled up to the longest.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_LONGEST: Duration = Duration::from_secs(2);
+/// A connection that lived this long was a good one; the next is dialled without a pause.
+const STEADY: Duration = Duration::from_secs(2);
 /// Handshakes under way at once, so that strangers cannot fill memory.
 const HANDSHAKES_MAX: usize = 64;
 
@@ -25,16 +27,16 @@ pub async fn keep_connected(hub: Rc<RefCell<Hub>>, endpoint: Endpoint, peer: Edg
     loop {
         let current = hub.borrow().connection_of(&peer);
         if let Some(connection) = current {
+            let since = tokio::time::Instant::now();
             connection.closed().await;
-            // The reader task tells the hub; one turn later the table is up to date.
-            tokio::task::yield_now().await;
-            backoff = BACKOFF_FIRST;
-            if hub
-                .borrow()
-                .connection_of(&peer)
-                .is_some_and(|now| now.stable_id() == connection.stable_id())
-            {
-                tokio::time::sleep(BACKOFF_FIRST).await;
+            if since.elapsed() >= STEADY {
+                backoff = BACKOFF_FIRST;
+                // The reader task tells the hub; one turn later the table is up to date.
+                tokio::task::yield_now().await;
+            } else {
+                // A neighbour that closes at once, because it was not told of us yet, is not asked in a tight loop.
+                tokio::time::sleep(backoff).await;
+                backoff = (backoff * 2).min(BACKOFF_LONGEST);
             }
             continue;
         }
@@ -46,7 +48,6 @@ pub async fn keep_connected(hub: Rc<RefCell<Hub>>, endpoint: Endpoint, peer: Edg
         if let Some(connection) = connected
             && Hub::adopt(&hub, &peer, connection, true)
         {
-            backoff = BACKOFF_FIRST;
             continue;
         }
         tokio::time::sleep(backoff).await;
