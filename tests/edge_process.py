@@ -84,8 +84,10 @@ def edge_process(directory: Path, *settings: str, edge_id: str = "sg") -> Iterat
 
 
 def write_identity(data_dir: Path, edge_id: str) -> None:
-    """A certificate authority of its own, for an edge that meets no other."""
+    """A certificate authority of its own, for an edge that meets no other; one that is there already stays."""
     folder = data_dir / "identity"
+    if folder.exists():
+        return
     folder.mkdir(parents=True)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca = _certificate("test CA", ca_key, "test CA", ca_key, is_ca=True)
