@@ -16,7 +16,7 @@ from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 from av import AudioFrame, VideoFrame
 
 SDP = {"Content-Type": "application/sdp"}
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 
 class Gradient(VideoStreamTrack):

@@ -26,7 +26,7 @@ from tradewind.v1.room_messages import (
     parse_server_message,
 )
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 
 @pytest.fixture(scope="module")
