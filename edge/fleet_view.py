@@ -33,7 +33,9 @@ class EdgeDirectory:
 
     def has_route(self, room: str) -> bool:
         """Whether the room is live at another edge, seen from the route table."""
-        return self._view().route(room) is not None
+        route = self._view().route(room)
+        # A route of the settings (incarnation 0) stands whether there is a source or not.
+        return route is not None and route.incarnation > 0
 
     def _distance(self, peer: Neighbour) -> float:
         here, there = radians(self._settings.latitude), radians(peer.latitude_degrees)

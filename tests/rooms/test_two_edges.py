@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -34,10 +35,18 @@ def edges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EdgeProces
     """`sg`, where the host is, and `fra`, which knows one route: to sg."""
     folder = tmp_path_factory.mktemp("edges")
     make_certificates(folder, ["sg", "fra"])
-    with edge_process(folder, edge_id="sg") as sg:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        fra_trunk = free.getsockname()[1]
+    # Each must know the other before it takes its trunk.
+    with edge_process(folder, f"mesh.peer_addresses.fra.trunk=127.0.0.1:{fra_trunk}", edge_id="sg") as sg:
         trunk = json.loads((folder / "sg" / "ready.json").read_text())["trunk"]
         routes = json.dumps([{"room": "demo", "source_edge": "sg", "primary": ["fra", "sg"]}])
-        settings = (f"mesh.peer_addresses.sg.trunk=127.0.0.1:{trunk}", f"mesh.static_routes={routes}")
+        settings = (
+            f"trunk.port={fra_trunk}",
+            f"mesh.peer_addresses.sg.trunk=127.0.0.1:{trunk}",
+            f"mesh.static_routes={routes}",
+        )
         with edge_process(folder, *settings, edge_id="fra") as fra:
             yield sg, fra
 
@@ -45,13 +54,13 @@ def edges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EdgeProces
 class Person:
     """A page in room demo."""
 
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
         self.entries: list[RoomEntry] = []
         self.seen: list[ServerMessage] = []
 
     async def say(self, comment_id: str) -> Accepted:
-        await self.socket.send(Danmaku(id=comment_id, text=f"text of {comment_id}").encode())
+        await self.connection.send(Danmaku(id=comment_id, text=f"text of {comment_id}").encode())
         return await self.until(
             lambda: next((m for m in self.seen if isinstance(m, Accepted) and m.id == comment_id), None)
         )
@@ -59,7 +68,7 @@ class Person:
     async def until(self, found):  # type: ignore[no-untyped-def]
         async with asyncio.timeout(TIMEOUT_S):
             while (result := found()) is None:
-                message = parse_server_message(str(await self.socket.recv()))
+                message = parse_server_message(str(await self.connection.recv()))
                 self.seen.append(message)
                 if isinstance(message, Batch):
                     self.entries += message.messages
@@ -74,9 +83,9 @@ class Person:
 @asynccontextmanager
 async def person(edge: EdgeProcess, name: str) -> AsyncIterator[Person]:
     url = edge.http.replace("http", "ws", 1) + "/v1/rooms/demo/socket"
-    async with connect(url, subprotocols=["tradewind.room.v1"], compression=None) as socket:  # type: ignore[list-item]
-        page = Person(socket)
-        await socket.send(Hello(name=name).encode())
+    async with connect(url, subprotocols=["tradewind.room.v1"], compression=None) as connection:  # type: ignore[list-item]
+        page = Person(connection)
+        await connection.send(Hello(name=name).encode())
         await page.until(lambda: next((m for m in page.seen if isinstance(m, Welcome)), None))
         yield page
 
