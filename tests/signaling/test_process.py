@@ -1,0 +1,81 @@
+"""An edge process: what it says when it cannot start, and how it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import connect
+
+from tests.edge_process import ROOT, edge_process, write_identity
+from tradewind.v1.room_messages import Goodbye, Hello, parse_server_message
+
+START_S = 60.0
+
+
+def start_refused(data_dir: Path, *settings: str) -> str:
+    """The one line of an edge that does not start."""
+    write_identity(data_dir, "sg")
+    ports = [f"{name}.port=0" for name in ("http", "media", "trunk", "probe", "metrics")]
+    command = [sys.executable, "-c", "from tradewind.cli import main; main()", "edge"]
+    for value in (f"data_dir={data_dir}", "edge_id=sg", *ports, *settings):
+        command += ["--set", value]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        check=False,
+        env={**os.environ, "PYTHONPATH": "."},
+    )
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind"),
+    [("http.port", socket.SOCK_STREAM), ("media.port", socket.SOCK_DGRAM)],
+)
+def test_taken_port_is_one_line_with_port_owner_and_setting(
+    tmp_path: Path, setting: str, kind: socket.SocketKind
+) -> None:
+    with socket.socket(socket.AF_INET, kind) as owner:
+        # A socket of an earlier run that lets others share its port: binding beside it would succeed and serve nothing.
+        owner.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        owner.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            owner.listen()
+        port = owner.getsockname()[1]
+        line = start_refused(tmp_path / "sg", f"{setting}={port}")
+    assert f"port {port} on 127.0.0.1 is taken" in line
+    assert f"process {os.getpid()}" in line
+    assert f"set {setting}" in line
+    assert not (tmp_path / "sg" / "ready.json").exists()
+
+
+def test_leaves_in_time_with_a_word_to_everybody_and_keeps_its_directory_to_itself(tmp_path: Path) -> None:
+    with edge_process(tmp_path) as edge:
+        assert f"in use by process {edge.pid}" in start_refused(tmp_path / "sg")
+        ready = json.loads((tmp_path / "sg" / "ready.json").read_text())
+        assert set(ready) == {"edge_id", "pid", "http", "media", "trunk", "probe", "metrics"}
+        with connect(edge.http.replace("http", "ws", 1) + "/v1/rooms/demo/socket", compression=None) as page:
+            page.send(Hello(name="Mei").encode())
+            page.recv(timeout=10)
+            started = time.monotonic()
+            os.kill(edge.pid, signal.SIGTERM)
+            messages = [parse_server_message(str(message)) for message in page]
+            assert messages[-1] == Goodbye(reason="shutting_down", retry=True)
+            assert page.protocol.close_code == 1001
+        deadline = started + 4.0
+        while (tmp_path / "sg" / "ready.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)  # another process takes the file away; there is no event for it
+        assert not (tmp_path / "sg" / "ready.json").exists(), "the edge left within four seconds"
