@@ -159,15 +159,19 @@ class World:
 
     async def metric(self, edge: str, name: str) -> dict[str, float]:
         """Samples of one metric of an edge by their label text."""
+        return (await self.metrics(edge)).get(name, {})
+
+    async def metrics(self, edge: str) -> dict[str, dict[str, float]]:
+        """All samples of an edge, by metric and label text."""
         url = f"http://127.0.0.1:{self.edges[edge].ready['metrics']}/metrics"
         async with httpx.AsyncClient(trust_env=False) as client:
             text = (await client.get(url)).raise_for_status().text
-        samples = {}
+        samples: dict[str, dict[str, float]] = {}
         for line in text.splitlines():
-            head, _, value = line.rpartition(" ")
-            metric, _, labels = head.partition("{")
-            if metric == name:
-                samples[labels.rstrip("}")] = float(value)
+            if not line.startswith("#"):
+                head, _, value = line.rpartition(" ")
+                metric, _, labels = head.partition("{")
+                samples.setdefault(metric, {})[labels.rstrip("}")] = float(value)
         return samples
 
     async def committed_moves(self, edge: str) -> int:
@@ -205,11 +209,16 @@ class World:
 
     async def evidence(self, **others: int) -> dict[str, object]:
         """Process ids, what the edges used, and the emulator's own counters and delays."""
-        usage = {}
+        usage: dict[str, dict[str, object]] = {}
         for name, edge in self.edges.items():
             if edge.child.process.returncode is None:
                 used = process_usage(edge.pid)
-                usage[name] = {"cpu_seconds": used.cpu_seconds, "rss_bytes": used.rss_bytes}
+                counters = {
+                    metric: {labels: value for labels, value in samples.items() if value}
+                    for metric, samples in (await self.metrics(name)).items()
+                    if metric.startswith("tradewind_dataplane_")
+                }
+                usage[name] = {"cpu_seconds": used.cpu_seconds, "rss_bytes": used.rss_bytes, "counters": counters}
         control = {"control": self.control.pid} if self.control else {}
         return {
             "process_ids": {name: edge.pid for name, edge in self.edges.items()}
