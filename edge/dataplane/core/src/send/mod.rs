@@ -250,6 +250,12 @@ impl SendHalf {
         self.reports.restart(now);
     }
 
+    /// The source is gone and no other has come: nothing is due until `switch_source`, which then goes on as at a takeover.
+    pub fn clear_source(&mut self) {
+        self.repairs.clear();
+        self.tracks.iter_mut().for_each(TrackSender::clear_source);
+    }
+
     /// Rewrites and seals one live packet of the source's `track`, appended to `output`; the packet is in the ring already.
     ///
     /// `Ok(None)` when nothing goes out now: the packet is held back for pacing and comes out of `poll_packet`, or its number was
@@ -328,6 +334,8 @@ impl SendHalf {
         for index in 0..self.tracks.len() {
             let sender = &mut self.tracks[index];
             let Some(ring) = sender.source_track().and_then(|track| rings.get(track)) else {
+                // A driver without the source's rings has lost the source.
+                sender.clear_source();
                 continue;
             };
             while sender.is_behind() {

@@ -680,6 +680,62 @@ fn reports_precede_the_replay_and_lie_on_the_publishers_line() {
 }
 
 #[test]
+fn a_repeated_or_late_report_moves_nothing_back() {
+    let mut world = World::live(parameters());
+    world.write(VIDEO, video(1, 0, b"K"), 0).unwrap();
+    let clock = |second: u64| SenderClock {
+        ntp: (900 + second) * SECOND,
+        rtp: second as u32 * 90_000,
+    };
+    world.half.handle_sender_clock(VIDEO, clock(2), at(0));
+    let first = world.reports(0)[0];
+    for (stale, ms) in [(clock(2), 150), (clock(1), 160)] {
+        world.half.handle_sender_clock(VIDEO, stale, at(ms));
+    }
+    let second = world.reports(200)[0];
+    assert_eq!(second.ntp - first.ntp, SECOND / 5);
+    // A host that sets its clock back by an hour is believed.
+    world
+        .half
+        .handle_sender_clock(VIDEO, SenderClock { ntp: SECOND, rtp: 0 }, at(1_200));
+    assert_eq!(world.reports(1_200)[0].ntp, SECOND);
+}
+
+#[test]
+fn nothing_is_due_while_there_is_no_source() {
+    let mut world = World::live(parameters());
+    world.reports(0);
+    world.half.clear_source();
+    assert_eq!(
+        (world.half.poll_timeout(), world.half.poll_key_frame_request(at(0))),
+        (None, None)
+    );
+    assert_eq!(world.write(VIDEO, video(1, 0, b"K"), 0), Err(SendDrop::NoTrack));
+
+    // A viewer that was behind when its source went.
+    world.rings = vec![StreamRing::new(), StreamRing::new()];
+    world
+        .half
+        .switch_source(&source(1, Codec::Vp8), &[None, None], &world.rings, at(0));
+    for number in 2..40 {
+        world.write(VIDEO, frame(number, 0, 1_000, number == 2), 0).unwrap();
+    }
+    world.reports(0);
+    world.rings.clear();
+    assert!(world.half.poll_timeout().is_some());
+    assert_eq!(world.poll(5), []);
+    assert_eq!(world.half.poll_timeout(), None);
+
+    world.rings = vec![StreamRing::new(), StreamRing::new()];
+    world
+        .half
+        .switch_source(&source(2, Codec::Vp8), &[None, None], &world.rings, at(1_000));
+    let first = world.write(VIDEO, frame(7, 1_000, 100, true), 1_000).unwrap().unwrap();
+    assert_eq!(first.number, 0x7FFE + 12);
+    assert_eq!(first.timestamp.wrapping_sub(u32::MAX - 50), 11 * 3_000 + 90_000);
+}
+
+#[test]
 fn no_report_is_invented() {
     let mut world = World::live(parameters());
     world.write(VIDEO, video(1, 0, b"K"), 0).unwrap();

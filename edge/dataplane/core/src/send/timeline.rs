@@ -11,6 +11,9 @@ use crate::time::Time;
 /// Bends remembered, so that a late packet gets the timestamp that the rest of its frame had.
 const MAX_BENDS: usize = 4;
 
+/// A report that is this much older than the last one, in UQ32.32 seconds, did not overtake it on the way.
+const MAX_LATENESS: i64 = 10 << 32;
+
 /// Until this source timestamp, another offset held.
 #[derive(Clone, Copy, Debug)]
 struct Bend {
@@ -176,8 +179,17 @@ impl Timeline {
             .wrapping_add_signed(self.pending_shift)
     }
 
-    pub(super) fn handle_sender_clock(&mut self, clock: SenderClock) {
-        self.clock = Some(clock);
+    /// Takes a source's report; `false` when it is not newer than the last one.
+    pub(super) fn handle_sender_clock(&mut self, clock: SenderClock) -> bool {
+        let newer = self.clock.is_none_or(|known| {
+            let ahead = clock.ntp.wrapping_sub(known.ntp) as i64;
+            // Far behind is not late: the host has set its clock.
+            !(-MAX_LATENESS..=0).contains(&ahead)
+        });
+        if newer {
+            self.clock = Some(clock);
+        }
+        newer
     }
 
     /// The mapping for the viewer, at the moment of the source's last sender report; `None` before the first report or packet.

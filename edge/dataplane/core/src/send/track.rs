@@ -129,12 +129,8 @@ impl TrackSender {
 
     /// Follows the first track of this kind in the source; from its key-frame cache when it has one.
     pub(super) fn switch_source(&mut self, source: &SourceInfo, rings: &[StreamRing], cache: bool, now: Time) {
-        self.timeline.detach();
-        self.clock_at = None;
+        self.clear_source();
         self.generation = self.generation.wrapping_add(1);
-        self.behind = false;
-        self.prelude = None;
-        self.key_frame_wanted = false;
         self.source_track = source.tracks.iter().position(|track| track.codec.kind() == self.kind);
         let Some(index) = self.source_track else {
             self.codec = None;
@@ -158,6 +154,18 @@ impl TrackSender {
                 self.await_key_frame();
             }
         }
+    }
+
+    /// The source is gone; numbers and timestamps go on when another one comes.
+    pub(super) fn clear_source(&mut self) {
+        self.timeline.detach();
+        self.clock_at = None;
+        self.source_track = None;
+        self.codec = None;
+        self.phase = Phase::Idle(SendDrop::NoTrack);
+        self.behind = false;
+        self.prelude = None;
+        self.key_frame_wanted = false;
     }
 
     fn await_key_frame(&mut self) {
@@ -509,9 +517,12 @@ impl TrackSender {
         self.source_track
     }
 
+    /// Takes a newer report of the source. Trunks repeat reports and may deliver an older one late: those would move the
+    /// viewer's reports backwards.
     pub(super) fn handle_sender_clock(&mut self, clock: SenderClock, now: Time) {
-        self.timeline.handle_sender_clock(clock);
-        self.clock_at = Some(now);
+        if self.timeline.handle_sender_clock(clock) {
+            self.clock_at = Some(now);
+        }
     }
 
     pub(super) fn has_sender_clock(&self) -> bool {

@@ -285,6 +285,9 @@ impl Shard {
         let Some(peer) = self.peers[index].as_mut() else { return };
         let current = self.rooms.get(&peer.room).and_then(|room| room.current);
         let Some(source) = current.and_then(|current| self.sources.get(&current)) else {
+            if let Some(send) = peer.session.send() {
+                send.clear_source();
+            }
             return;
         };
         if !peer.session.is_connected() {
