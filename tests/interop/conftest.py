@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +28,20 @@ class Handshake:
 @pytest.fixture(scope="session")
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeProcess]:
     with edge_process(tmp_path_factory.mktemp("edge")) as running:
+        yield running
+
+
+@pytest.fixture
+def reachable_edge(tmp_path: Path) -> Iterator[EdgeProcess]:
+    """An edge on the machine's own address: libnice pairs its candidates with no loopback address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Names the address that would be used; nothing is sent (RFC 5737: a documentation address).
+            probe.connect(("198.51.100.1", 9))
+        except OSError:
+            pytest.skip("no network interface besides loopback")
+        address = probe.getsockname()[0]
+    with edge_process(tmp_path, f'media.host=["{address}"]') as running:
         yield running
 
 
