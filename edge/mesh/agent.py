@@ -173,6 +173,8 @@ class MeshAgent:
         self._telemetry.handle_sample(
             self._port.sample(), self._prober.measurements(), draining=self.draining, now=self._clock()
         )
+        for peer, reachable in self._telemetry.turned:
+            log.info("link_found_again" if reachable else "link_lost", peer=peer)
 
     async def _follow(self, stub: fleet_pb2_grpc.FleetServiceAsyncStub) -> None:
         """Takes slices, applies them, and says so."""

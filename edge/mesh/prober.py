@@ -36,6 +36,10 @@ ALPN = "tradewind-probe/1"
 IDLE_TIMEOUT_S = 15.0
 HANDSHAKE_TIMEOUT_S = 5.0
 RECONNECT_AFTER_S = 1.0
+# The agent asks four times a second. A longer pause is this process standing still, and what waits in its sockets is
+# not yet read: the peers are excused for the pause and for a burst's time after it.
+ASKED_AT_LEAST_EVERY_S = 0.6
+EXCUSED_FOR_S = 1.5
 # Each connection has a few ids; strangers who open more than this are not heard.
 CONNECTION_IDS_MAX = 2048
 
@@ -103,6 +107,9 @@ class Prober:
         self._peers: dict[str, PeerProbe] = {}
         self._targets: dict[str, ProbeTarget] = {}
         self._changed = asyncio.Event()
+        self._asked_at = clock()
+        self._excuse_s = 0.0
+        self._excused_until = 0.0
         self._host = host.strip("[]")
         self._socket = _bind(self._host, port)
         self.port: int = self._socket.getsockname()[1]
@@ -124,7 +131,12 @@ class Prober:
     def measurements(self) -> dict[str, Measurement]:
         """By peer; peers about whom nothing can be said yet are left out."""
         now = self._clock()
-        found = {edge_id: peer.measure(now=now) for edge_id, peer in self._peers.items()}
+        pause = now - self._asked_at
+        self._asked_at = now
+        if pause > ASKED_AT_LEAST_EVERY_S:
+            self._excuse_s, self._excused_until = pause, now + EXCUSED_FOR_S
+        excuse = self._excuse_s if now < self._excused_until else 0.0
+        found = {edge_id: peer.measure(now=now, excuse_s=excuse) for edge_id, peer in self._peers.items()}
         return {edge_id: measured for edge_id, measured in found.items() if measured is not None}
 
     async def run(self) -> None:

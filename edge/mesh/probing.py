@@ -113,8 +113,9 @@ class PeerProbe:
         echo = Probe(Kind.ECHO, self._instance, self._number, clock_us, probe.number, 0, self._own_id)
         return encode(echo, self.peer_id, self.key)
 
-    def measure(self, *, now: float) -> Measurement | None:
-        """What is known; None while it is too early to say anything."""
+    def measure(self, *, now: float, excuse_s: float = 0.0) -> Measurement | None:
+        """What is known; None while it is too early to say anything. `excuse_s`: this process stood still for so
+        long."""
         self._loss.settle(now=now)
         silent_after = max(SILENT_MIN_S, SILENT_BURSTS * self.burst_interval_s)
         if self._heard_at is None or self._rtt.latest_ms is None:
@@ -126,7 +127,7 @@ class PeerProbe:
         loss_30s, packets_30s = self._loss.steady(now=now)
         loss_10min, packets_10min = self._loss.long(now=now)
         return Measurement(
-            reachable=now - self._heard_at < silent_after,
+            reachable=now - self._heard_at < silent_after + excuse_s,
             age_ms=max(0.0, (now - self._heard_at) * 1000),
             rtt_ms=self._rtt.smoothed_ms,
             rtt_variance_ms=self._rtt.variance_ms,

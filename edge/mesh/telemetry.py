@@ -20,6 +20,8 @@ REPORT_EVERY_S = 1.0
 # Media flows when the trunk has brought so many packets within the fresh window; heartbeats alone are 20.
 MEDIA_MIN_PACKETS_2S = 60
 TRUNK_WINDOW_S = 2.0
+# Heartbeats come ten times a second while a stream crosses the trunk.
+TRUNK_HEARD_S = 0.5
 # A number travels when it has moved so far since it was last sent; all travel with the full report.
 CHANGE_RATIO = 0.05
 CHANGE_MS = 1.0
@@ -119,6 +121,8 @@ class Telemetry:
         self._sent_streams: dict[tuple[str, int], telemetry_pb2.StreamReport] = {}
         self._sequence = 0
         self._full_at = float("-inf")
+        # Links that the last sample found lost (False) or found again (True).
+        self.turned: tuple[tuple[str, bool], ...] = ()
 
     def handle_sample(
         self, sample: DataplaneSample, probes: Mapping[str, Measurement], *, draining: bool, now: float
@@ -132,6 +136,11 @@ class Telemetry:
                 links[peer] = link
         for peer in set(self._trunks) - set(trunks):
             del self._trunks[peer]
+        self.turned = tuple(
+            (peer, link.measured.reachable)
+            for peer, link in links.items()
+            if peer in self._links and self._links[peer].measured.reachable != link.measured.reachable
+        )
         self._links = links
         self._streams = {
             (stream.room, stream.incarnation): telemetry_pb2.StreamReport(
@@ -198,7 +207,14 @@ class Telemetry:
         flows = trunk.connected and history.packets(TRUNK_WINDOW_S, now=now) >= MEDIA_MIN_PACKETS_2S
         if flows:
             return LinkReport(peer, True, history.measure(trunk, probed, now=now), trunk.utilisation)
-        return None if probed is None else LinkReport(peer, False, probed, trunk.utilisation)
+        if probed is None:
+            return None
+        if not probed.reachable and trunk.connected and history.packets(TRUNK_HEARD_S, now=now) > 0:
+            # The prober's word is not the last one: heartbeats and acknowledged packets cross this link right now.
+            probed = replace(probed, reachable=True)
+            if probed.rtt_ms <= 0:
+                probed = history.measure(trunk, probed, now=now)
+        return LinkReport(peer, False, probed, trunk.utilisation)
 
     def _cpu_ratio(self, seconds: Mapping[str, float], now: float) -> float:
         """The busiest thread's share of a core: one shard that is full refuses, whatever the others do."""

@@ -110,6 +110,16 @@ def test_silence_makes_unreachable_and_speech_reachable_again() -> None:
     assert again.reachable
 
 
+def test_a_process_that_stood_still_does_not_blame_its_peers() -> None:
+    pair = Pair()
+    for end in pair.ends.values():
+        end.warm = True
+    pair.run(50)
+    excused = pair.ends["sg"].measure(now=pair.now + 1.5, excuse_s=1.3)
+    assert excused is not None
+    assert excused.reachable
+
+
 def test_a_peer_that_never_answers_is_reported_unreachable() -> None:
     lonely = PeerProbe("sg", "fra", KEY, instance=1, now=0.0)
     assert lonely.measure(now=1.0) is None

@@ -107,6 +107,17 @@ def test_heartbeats_alone_are_no_media(telemetry: Telemetry) -> None:
     assert link.utilisation == pytest.approx(0.2)
 
 
+def test_a_living_trunk_outweighs_silent_probes(telemetry: Telemetry) -> None:
+    silent = replace(PROBED, reachable=False)
+    for second in range(3):
+        trunk = replace(TRUNK, packets_received=10 * second)
+        telemetry.handle_sample(sample(trunk), {"fra": silent}, draining=False, now=float(second))
+    assert telemetry.make_report(now=2.0).links[0].reachable
+    telemetry.handle_sample(sample(replace(TRUNK, packets_received=20)), {"fra": silent}, draining=False, now=3.0)
+    assert telemetry.turned == (("fra", False),)
+    assert not telemetry.make_report(now=3.0).links[0].reachable
+
+
 @pytest.mark.parametrize(
     ("change", "urgent"),
     [
