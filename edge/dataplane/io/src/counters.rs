@@ -107,10 +107,10 @@ named! {
         SessionsConnected = "sessions_connected",
         /// Sessions closed.
         SessionsClosed = "sessions_closed",
-        /// Datagrams handed to the shard that owns their session.
-        ForeignHanded = "foreign_datagrams_handed",
         /// Viewers started from a kept key frame.
         ReplaysStarted = "replays_started",
+        /// Datagrams handed to the shard that owns their session.
+        ForeignHanded = "foreign_datagrams_handed",
         /// Packets too large for a trunk's datagrams, sent on a stream.
         TrunkOversize = "trunk_oversize",
         /// Streams whose backup was asked for media too, because the parent fell silent or lost packets.

@@ -198,6 +198,8 @@ pub struct SendStats {
     pub nacks_received: u64,
     /// Key frames asked for by PLI or FIR.
     pub key_frame_requests: u64,
+    /// Starts from a kept key frame.
+    pub replays: u64,
 }
 
 /// The viewer's side of a session.
@@ -241,7 +243,8 @@ impl SendHalf {
     ) {
         self.repairs.clear();
         for track in &mut self.tracks {
-            track.switch_source(source, rings, !self.disabled.cache, now);
+            let replays = track.switch_source(source, rings, !self.disabled.cache, now);
+            self.stats.replays += u64::from(replays);
             if let Some(clock) = track.source_track().and_then(|index| *clocks.get(index)?) {
                 track.handle_sender_clock(clock, now);
             }

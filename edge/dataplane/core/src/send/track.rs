@@ -127,33 +127,36 @@ impl TrackSender {
         self.behind
     }
 
-    /// Follows the first track of this kind in the source; from its key-frame cache when it has one.
-    pub(super) fn switch_source(&mut self, source: &SourceInfo, rings: &[StreamRing], cache: bool, now: Time) {
+    /// Follows the first track of this kind in the source; from its key-frame cache when it has one. True when it did so.
+    pub(super) fn switch_source(&mut self, source: &SourceInfo, rings: &[StreamRing], cache: bool, now: Time) -> bool {
         self.clear_source();
         self.generation = self.generation.wrapping_add(1);
         self.source_track = source.tracks.iter().position(|track| track.codec.kind() == self.kind);
         let Some(index) = self.source_track else {
             self.codec = None;
             self.phase = Phase::Idle(SendDrop::NoTrack);
-            return;
+            return false;
         };
         let codec = source.tracks[index].codec;
         self.codec = self.codecs.iter().find(|candidate| candidate.codec == codec).copied();
         if self.codec.is_none() {
             self.phase = Phase::Idle(SendDrop::NoCodec);
-            return;
+            return false;
         }
         self.phase = Phase::Awaiting;
         self.parameter_sets = match codec {
             Codec::H264 => ParameterSets::from_fmtp(&source.tracks[index].fmtp).payload(),
             _ => None,
         };
-        if self.kind == MediaKind::Video {
-            let ring = rings.get(index).filter(|_| cache);
-            if !ring.is_some_and(|ring| self.start_replay(ring, now)) {
-                self.await_key_frame();
-            }
+        if self.kind != MediaKind::Video {
+            return false;
         }
+        let ring = rings.get(index).filter(|_| cache);
+        let replays = ring.is_some_and(|ring| self.start_replay(ring, now));
+        if !replays {
+            self.await_key_frame();
+        }
+        replays
     }
 
     /// The source is gone; numbers and timestamps go on when another one comes.

@@ -8,6 +8,7 @@ use crate::events::{Event, EventKind};
 use crate::handoff::Handoff;
 use crate::link::StreamStats;
 use std::sync::PoisonError;
+use tradewind_core::receive::ReceiveStats;
 use tradewind_core::send::SendStats;
 use tradewind_core::session::{Half, Session};
 use tradewind_core::time::Time;
@@ -19,6 +20,7 @@ impl Shard {
                 incarnation: open.incarnation,
                 source: None,
                 byes: 0,
+                counted: ReceiveStats::default(),
             },
             Half::Viewer(_) => Part::Viewer {
                 counted: SendStats::default(),

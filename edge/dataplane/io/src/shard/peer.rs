@@ -7,6 +7,7 @@ use crate::udp::Destination;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tradewind_core::receive::ReceiveStats;
 use tradewind_core::send::SendStats;
 use tradewind_core::session::Session;
 use tradewind_core::time::Time;
@@ -39,6 +40,8 @@ pub enum Part {
         source: Option<SourceHandle>,
         /// Bit i: track i has said goodbye.
         byes: u64,
+        /// The half's counters when they were last added to the shard's.
+        counted: ReceiveStats,
     },
     /// Watches.
     Viewer {

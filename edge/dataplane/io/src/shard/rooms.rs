@@ -2,7 +2,7 @@
 
 use super::Shard;
 use super::peer::Part;
-use crate::counters::{Counter, DropReason};
+use crate::counters::DropReason;
 use crate::events::{Event, EventKind};
 use crate::handoff::{Handoff, SourceHandle, WorkerIndex};
 use std::sync::Arc;
@@ -512,7 +512,6 @@ impl Shard {
         }
         *asked_at = Some(now);
         let owner = source.owner;
-        self.parts.counters.add(Counter::KeyFrameRequestsSent, 1);
         self.notice(
             owner,
             Handoff::KeyFrameRequest {

@@ -86,6 +86,7 @@ impl Shard {
             self.egress.push(range);
         }
         self.flush_egress(index);
+        self.count_host(index);
         loop {
             let Some(peer) = self.peers[index].as_mut() else { return };
             let Some(event) = peer.session.receive().and_then(|receive| receive.poll_event()) else {
@@ -96,6 +97,7 @@ impl Shard {
                 incarnation,
                 source,
                 byes,
+                ..
             } = &mut peer.part
             else {
                 return;
@@ -162,6 +164,20 @@ impl Shard {
         self.ask_for_key_frames(index, source, now);
     }
 
+    /// As [`Shard::count_viewer`].
+    fn count_host(&mut self, index: usize) {
+        let Some(peer) = self.peers[index].as_mut() else { return };
+        let Part::Host { counted, .. } = &mut peer.part else {
+            return;
+        };
+        let Some(receive) = peer.session.receive() else { return };
+        let stats = receive.stats();
+        let counters = &self.parts.counters;
+        counters.add(Counter::NacksSent, stats.nacks_sent - counted.nacks_sent);
+        counters.add(Counter::KeyFrameRequestsSent, stats.plis_sent - counted.plis_sent);
+        *counted = stats;
+    }
+
     /// Adds what the half has counted since the last time to the shard's numbers.
     fn count_viewer(&mut self, index: usize) {
         let Some(peer) = self.peers[index].as_mut() else { return };
@@ -176,6 +192,7 @@ impl Shard {
             stats.retransmissions - counted.retransmissions,
         );
         counters.add(Counter::NacksReceived, stats.nacks_received - counted.nacks_received);
+        counters.add(Counter::ReplaysStarted, stats.replays - counted.replays);
         *counted = stats;
         send.drain_drops(|reason, count| {
             for _ in 0..count {
