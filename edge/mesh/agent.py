@@ -124,6 +124,13 @@ class MeshAgent:
                 await talk()
             except grpc.aio.AioRpcError as error:
                 self._log_end(name, error)
+            except asyncio.CancelledError:
+                # grpc.aio cancels a call whose requests have failed, and its reader too; only our own end is one.
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                self.metrics.handle_stream_end(name, "CANCELLED")
+                log.warning("control_stream_ended", stream=name, code="CANCELLED", detail="sending failed")
             if self._clock() - started > 2 * RECONNECT_MAX_S:
                 wait_s = RECONNECT_MIN_S
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -65,10 +64,3 @@ class EdgeLoad:
     cpu_ratio: float = 0.0
     egress_utilisation: float = 0.0
     draining: bool = False
-
-
-def peers_by_distance(view: FleetView, order: Sequence[str]) -> tuple[Neighbour, ...]:
-    """Neighbours that are up, in the order of `order` (nearest first), unknown ones last."""
-    rank = {edge_id: index for index, edge_id in enumerate(order)}
-    alive = [peer for peer in view.neighbours if peer.status != "down"]
-    return tuple(sorted(alive, key=lambda peer: (rank.get(peer.edge_id, len(rank)), peer.edge_id)))

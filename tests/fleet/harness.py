@@ -116,9 +116,6 @@ class FakePort:
         return next((route for route in self.routes if route.room == room), None)
 
 
-PLACES = {"sg": (1.35, 103.82), "fra": (50.11, 8.68), "iad": (38.95, -77.45)}
-
-
 def edge_settings(edge_id: str, data_dir: Path, control: Control, **changes: Any) -> MeshSettings:
     """Settings of one edge; coordinates stay unset, because loopback is faster than light between continents."""
     fields: dict[str, Any] = {

@@ -16,6 +16,7 @@ from grpc_status import rpc_status
 from edge.mesh.agent import CONTROL_NAME
 from edge.mesh.errors import EnrolmentError, SliceRefused
 from edge.mesh.identity import EdgeIdentity, ensure_identity
+from edge.mesh.port import DataplaneSample
 from tests.fleet.harness import Control, Edge, edge_settings, running, running_control, running_edges, until
 from tradewind.common.tokens import key_id
 from tradewind.v1 import edge_pb2, fleet_pb2, fleet_pb2_grpc, telemetry_pb2
@@ -215,6 +216,24 @@ async def test_control_restarts_and_nobody_loses_a_route(tmp_path: Path) -> None
             await until(streams)
     finally:
         await stack.__aexit__(None, None, None)
+
+
+async def test_a_report_that_cannot_be_made_does_not_end_reporting(tmp_path: Path) -> None:
+    async with running_control(tmp_path / "control") as control, running_edges(control, tmp_path, "sg", "fra") as edges:
+        await until(lambda: edges["fra"].agent.view.neighbours)
+        sample, failures = edges["sg"].port.sample, 0
+
+        def fail_once() -> DataplaneSample:
+            nonlocal failures
+            failures += 1
+            if failures == 1:
+                raise RuntimeError("the packet path is busy")
+            return sample()
+
+        edges["sg"].port.sample = fail_once  # type: ignore[method-assign]
+        await until(lambda: failures)
+        edges["sg"].port.publish("demo")
+        await until(lambda: edges["fra"].route() == ("fra", "sg"))
 
 
 async def test_an_edge_that_starts_without_control_uses_its_last_good_routes(tmp_path: Path) -> None:
