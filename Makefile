@@ -64,7 +64,7 @@ $(STAMPS)/native: $(STAMPS)/packages $(RUST_SOURCES)
 # --- the web pages ---------------------------------------------------------------------------------------------------
 
 $(STAMPS)/node: $(STAMPS)/uv $(wildcard web/package-lock.json)
-	@if [ -f web/package-lock.json ]; then echo "installing the locked web packages" && cd web && npm ci --silent --no-audit --no-fund; fi
+	@if [ -f web/package-lock.json ]; then echo "installing the locked web packages" && cd web && npm ci --loglevel=error --no-audit --no-fund; fi
 	@touch $@
 
 $(STAMPS)/web: $(STAMPS)/node $(WEB_SOURCES)
