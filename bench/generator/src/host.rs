@@ -78,6 +78,11 @@ impl Host {
         frame.min(audio).min(self.next_report)
     }
 
+    /// Goes on after `pause` without sending: what was due meanwhile is not made up for in one burst.
+    pub fn resume_after(&mut self, pause: Duration) {
+        self.started += pause;
+    }
+
     /// Video packets sent so far.
     pub fn packets(&self) -> u64 {
         self.packets

@@ -74,7 +74,7 @@ pub fn run(plan: &LoadPlan) -> Result<()> {
         let before: u64 = viewers.iter().map(Viewer::packets).sum();
         let offered = host.packets();
         say(&json!({"event": "measuring", "viewers": viewers.len()}));
-        wait_for_line();
+        host.resume_after(wait_for_line());
         let (started, cpu) = (Instant::now(), cpu_seconds());
         drive(
             &mut host,
@@ -94,7 +94,7 @@ pub fn run(plan: &LoadPlan) -> Result<()> {
             "generator_cpu_seconds": cpu_seconds() - cpu,
             "srtp_profile": viewers[0].srtp_profile(),
         }));
-        wait_for_line();
+        host.resume_after(wait_for_line());
     }
     let rows: Vec<ViewerRow> = viewers.iter().map(row).collect();
     say(&json!({"event": "end", "viewers": rows}));
@@ -112,10 +112,13 @@ fn row(viewer: &Viewer) -> ViewerRow {
     }
 }
 
-fn wait_for_line() {
+/// Waits for a line on standard input; how long that took.
+fn wait_for_line() -> Duration {
+    let started = Instant::now();
     let mut line = String::new();
     // End of input means that nobody steers: go on.
     let _ = std::io::stdin().lock().read_line(&mut line);
+    started.elapsed()
 }
 
 fn drive(host: &mut Host, viewers: &mut [Viewer], events: &mut Events, length: Duration) -> Result<()> {
