@@ -9,7 +9,9 @@
   const CELL = WIDTH / BITS;
   const WRAP = 2 ** BITS;
   const FLASH_TOP = 160;
-  const unixNow = () => performance.timeOrigin + performance.now();
+  // The system's clock, which other processes of this machine read too; performance.timeOrigin stays behind when it is set.
+  const unixNow = () => Date.now();
+  const unixAt = (performanceTime) => Date.now() + performanceTime - performance.now();
 
   const negotiate = async (connection, url, token) => {
     await connection.setLocalDescription(await connection.createOffer());
@@ -165,7 +167,7 @@
     let wasBright = false;
     const onFrame = (now, metadata) => {
       element.requestVideoFrameCallback(onFrame);
-      const shownAt = performance.timeOrigin + Math.max(now, metadata.expectedDisplayTime);
+      const shownAt = unixAt(Math.max(now, metadata.expectedDisplayTime));
       viewer.frames += 1;
       if (viewer.firstFrameAt === null) viewer.firstFrameAt = shownAt;
       if (!read) return;
@@ -218,7 +220,7 @@
     const node = new AudioWorkletNode(audio, "onset");
     node.port.onmessage = ({ data }) => {
       const { contextTime, performanceTime } = audio.getOutputTimestamp();
-      viewer.beeps.push(performance.timeOrigin + performanceTime + (data - contextTime) * 1000);
+      viewer.beeps.push(unixAt(performanceTime + (data - contextTime) * 1000));
     };
     audio.createMediaStreamSource(new MediaStream([track])).connect(node);
     const silent = audio.createGain();
