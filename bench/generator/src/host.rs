@@ -177,8 +177,8 @@ impl Host {
         let unix = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();
-        let ntp =
-            (unix.as_secs() + NTP_UNIX_OFFSET_SECONDS) << 32 | (u64::from(unix.subsec_nanos()) << 32) / 1_000_000_000;
+        let ntp = ((unix.as_secs() + NTP_UNIX_OFFSET_SECONDS) << 32)
+            | ((u64::from(unix.subsec_nanos()) << 32) / 1_000_000_000);
         // RFC 3550 §6.4.1: a sender report without report blocks is seven words.
         let mut report = vec![0x80, 200, 0, 6];
         report.extend_from_slice(&ssrc.to_be_bytes());
