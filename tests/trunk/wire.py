@@ -116,14 +116,15 @@ class SourceHeartbeat:
     counter: int
     state: int
     path: list[str]
+    repair_ms: int = 0
 
     def encode(self) -> bytes:
         numbers = varint(self.subscription) + varint(self.incarnation) + varint(self.counter)
-        return message(Kind.SOURCE_HEARTBEAT, numbers + bytes([self.state]) + path(self.path))
+        return message(Kind.SOURCE_HEARTBEAT, numbers + bytes([self.state]) + path(self.path) + varint(self.repair_ms))
 
     @staticmethod
     def decode(body: Reader) -> SourceHeartbeat:
-        return SourceHeartbeat(body.varint(), body.varint(), body.varint(), body.u8(), body.path())
+        return SourceHeartbeat(body.varint(), body.varint(), body.varint(), body.u8(), body.path(), body.varint())
 
 
 @dataclass(frozen=True, slots=True)

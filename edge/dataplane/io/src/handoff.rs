@@ -74,6 +74,13 @@ pub enum Handoff {
         /// The mapping.
         clock: SenderClock,
     },
+    /// A loss on a source's way to this edge is repaired in this time; said to every shard, only when it changes.
+    RepairDelay {
+        /// Whose way.
+        source: SourceHandle,
+        /// How long.
+        repair_ms: u16,
+    },
     /// The sender wants (or no longer wants) the media of a room, whichever source it has, now or later. The source's
     /// owner answers with the packets from the latest key frame on and goes on from there.
     Interest {

@@ -98,6 +98,7 @@ fn send_track(media: &ViewMedia, random: &mut impl Random) -> SendTrackParameter
             abs_capture_time: media.extensions.abs_capture_time,
             audio_level: media.extensions.audio_level,
             video_orientation: media.extensions.video_orientation,
+            playout_delay: media.extensions.playout_delay,
             transport_sequence_number: None,
         },
         first_sequence_number: random.next_u32() as u16,

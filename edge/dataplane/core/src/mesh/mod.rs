@@ -11,6 +11,7 @@ mod layer;
 mod net;
 mod node;
 mod output;
+mod repair;
 mod routes;
 mod settle;
 mod stream;

@@ -176,6 +176,13 @@ pub enum Output {
         /// The mapping.
         clock: SenderClock,
     },
+    /// A loss on a remote source's way here is repaired in this time: worth buffering in a player.
+    RepairDelay {
+        /// Whose.
+        source: Arc<SourceId>,
+        /// How long.
+        repair_ms: u16,
+    },
     /// Somebody downstream needs a key frame of a local source.
     KeyFrameRequest {
         /// Whose.

@@ -46,6 +46,7 @@ impl Stream {
         };
         self.apply_desired(desired, net, now);
         self.tell_local_interest(net);
+        self.tell_repair_delay(net);
         self.tell_tree(net);
     }
 

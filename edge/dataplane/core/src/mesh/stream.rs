@@ -3,6 +3,7 @@
 use crate::mesh::failover::Phase;
 use crate::mesh::layer::Layer;
 use crate::mesh::output::{EdgeId, Interest};
+use crate::mesh::repair::RepairDelay;
 use crate::mesh::wire::{SourceHeartbeat, SourceState, Wants};
 use crate::packet::Ssrc;
 use crate::route::StreamRoute;
@@ -59,6 +60,8 @@ pub struct Stream {
     pub key_frames_wanted: BTreeMap<u8, KeyFrameWanted>,
     /// What was last said with `LocalInterest`.
     pub local_wanted: bool,
+    /// Publication and value that were last said with `RepairDelay`.
+    pub repair_told: Option<(u64, u16)>,
     /// What was last said with `TreeChanged`.
     pub tree: Option<(u64, Option<EdgeId>, Vec<EdgeId>)>,
     /// Something changed that the subscriptions depend on.
@@ -109,6 +112,8 @@ pub struct Upstream {
     pub generations: [Option<u64>; 16],
     /// The source's last heartbeat.
     pub beat: Option<Beat>,
+    /// Time in which a loss on the way through this parent is repaired.
+    pub repair: RepairDelay,
     /// When media last came.
     pub media_at: Option<Time>,
     /// Packets that came before their source was announced.
@@ -190,6 +195,7 @@ impl Stream {
             beat_at: now,
             key_frames_wanted: BTreeMap::new(),
             local_wanted: false,
+            repair_told: None,
             tree: None,
             unsettled: true,
         }
@@ -287,6 +293,7 @@ impl Upstream {
             refused: false,
             generations: [None; 16],
             beat: None,
+            repair: RepairDelay::default(),
             media_at: None,
             early: VecDeque::new(),
         }

@@ -115,6 +115,7 @@ impl Stream {
                 reason: "superseded",
             });
         }
+        self.tell_repair_delay(net);
         self.key_frames_wanted.clear();
         self.counter = 0;
         self.local_wanted = false; // a new publication has to be asked for anew
@@ -168,7 +169,17 @@ impl Stream {
             return;
         };
         let answered = upstream.answered;
+        let upstream_ms = beat.repair_ms;
         let (advanced, changed) = upstream.handle_beat(beat, now);
+        if advanced && !upstream.is_looped(&net.own) {
+            let rtt = net.peers.get(peer).and_then(|peer| peer.hop.rtt());
+            match (net.config.features.trunk_nack, rtt) {
+                (false, _) => upstream.repair.handle_sample(upstream_ms, None, now),
+                (true, Some(_)) => upstream.repair.handle_sample(upstream_ms, rtt, now),
+                (true, None) => {} // the hop's own part is known a round trip after it came up
+            }
+            self.tell_repair_delay(net);
+        }
         if changed || !answered {
             self.settle(net, now);
         }
@@ -220,19 +231,39 @@ impl Stream {
         }
     }
 
+    /// Says how long a repair takes on the way through the parent when that has changed.
+    pub fn tell_repair_delay(&mut self, net: &mut Net) {
+        let Some(source) = self.source.as_ref().filter(|source| !source.local) else {
+            return;
+        };
+        let parent = self.active.as_ref().and_then(|active| self.upstreams.get(active));
+        let Some(repair_ms) = parent.and_then(|parent| parent.repair.said_ms()) else {
+            return;
+        };
+        let news = Some((source.id.incarnation, repair_ms));
+        if self.repair_told != news {
+            self.repair_told = news;
+            net.outputs.push_back(Output::RepairDelay {
+                source: Arc::clone(&source.id),
+                repair_ms,
+            });
+        }
+    }
+
     /// Tells a child that the source lives, and by which way.
     pub fn beat_child(&mut self, edge: &EdgeId, net: &mut Net, now: Time) {
         let origin = self.is_origin(&net.own);
         let incarnation = self.incarnation();
         let Some(child) = self.children.get(edge) else { return };
-        let (incarnation, counter) = if origin {
-            (incarnation, self.counter)
+        let (incarnation, counter, repair_ms) = if origin {
+            (incarnation, self.counter, 0)
         } else {
             let upstream = child.serving.as_ref().and_then(|serving| self.upstreams.get(serving));
+            let repair_ms = upstream.map_or(0, |upstream| upstream.repair.needed_ms());
             match upstream.and_then(|upstream| upstream.beat.as_ref()) {
-                Some(beat) => (beat.incarnation, beat.counter),
+                Some(beat) => (beat.incarnation, beat.counter, repair_ms),
                 None if self.state == SourceState::Healthy => return,
-                None => (incarnation, 0),
+                None => (incarnation, 0, repair_ms),
             }
         };
         let message = Message::SourceHeartbeat(SourceHeartbeat {
@@ -241,6 +272,7 @@ impl Stream {
             counter,
             state: self.state,
             path: self.path_through(child.serving.as_deref(), &net.own),
+            repair_ms: repair_ms.into(),
         });
         net.send_control(edge, &message, child.wants.backup && !child.wants.media, now);
         if let Some(child) = self.children.get_mut(edge) {

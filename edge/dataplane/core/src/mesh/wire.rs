@@ -140,6 +140,8 @@ pub struct SourceHeartbeat {
     pub state: SourceState,
     /// Edges from the source's to the sender.
     pub path: Vec<String>,
+    /// Time in which a loss on the way to the sender is repaired; 0 at the source's edge.
+    pub repair_ms: u64,
 }
 
 /// Asks for a stream, or changes what is asked of it.
@@ -277,6 +279,7 @@ impl Message {
                 put_varint(out, beat.counter);
                 out.push(beat.state as u8);
                 put_path(out, &beat.path);
+                put_varint(out, beat.repair_ms);
                 2
             }
             Message::Nack {
@@ -374,6 +377,7 @@ fn decode_body(kind: u64, body: &mut Reader<'_>) -> Result<Option<Message>, Malf
                 _ => return Err(Malformed),
             },
             path: take_path(body)?,
+            repair_ms: body.varint()?,
         }),
         3 => Message::Nack {
             flow: body.varint()?,
@@ -580,6 +584,7 @@ mod tests {
                 counter: 99,
                 state: SourceState::Orphan,
                 path: path.clone(),
+                repair_ms: 210,
             }),
             Message::Nack {
                 flow: 768,

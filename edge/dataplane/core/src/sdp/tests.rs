@@ -230,6 +230,20 @@ fn a_viewer_keeps_every_codec_that_can_be_forwarded() {
 }
 
 #[test]
+fn a_viewer_that_offers_the_playout_delay_gets_it_under_its_own_id() {
+    let uri = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+    for (name, line) in [
+        ("chromium_whep", "a=extmap:5 "),
+        ("firefox_whep", "a=extmap:6/sendonly "),
+    ] {
+        let (answer, _) = view(&named(name)).unwrap();
+        assert_eq!(lines_with(&answer, &format!("{line}{uri}")).len(), 1, "{name}");
+    }
+    let (answer, _) = publish(&named("chromium_whip")).unwrap();
+    assert!(!answer.contains(uri), "nothing to tell a host");
+}
+
+#[test]
 fn h264_matches_packetization_mode_and_only_prefers_the_profile() {
     let (_, plan) = view(&named("chromium_whep")).unwrap();
     let pick = |fmtp: &str| {

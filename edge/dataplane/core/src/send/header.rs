@@ -3,6 +3,14 @@
 use super::SendExtensions;
 use crate::packet::{MediaExtensions, Ssrc};
 use crate::rtp::{HeaderFields, write_header};
+use std::time::Duration;
+
+/// Unit of playout-delay: its two numbers have 12 bits each.
+const PLAYOUT_DELAY_UNIT_MS: u128 = 10;
+const PLAYOUT_DELAY_UNITS_MAX: u128 = 0xFFF;
+/// Upper bound told to players, in units: 4 s, the longest that a ring repairs from. libwebrtc ignores a maximum below the
+/// minimum, and takes a small one with no minimum as a wish for rendering without any buffer.
+const PLAYOUT_DELAY_LONGEST: u32 = 400;
 
 /// Writes headers with one ssrc.
 #[derive(Debug)]
@@ -10,6 +18,8 @@ pub(super) struct HeaderWriter {
     ssrc: Ssrc,
     mid: Vec<u8>,
     extensions: SendExtensions,
+    /// Value of the playout-delay extension, once there is one to tell.
+    playout_delay: Option<[u8; 3]>,
     template: Vec<u8>,
 }
 
@@ -21,22 +31,59 @@ impl HeaderWriter {
             ssrc,
             mid: mid.as_bytes().to_vec(),
             extensions,
+            playout_delay: None,
             template: Vec::new(),
         };
+        writer.make_template();
+        writer
+    }
+
+    fn make_template(&mut self) {
         let fields = HeaderFields {
             marker: false,
             payload_type: 0,
             sequence_number: 0,
             timestamp: 0,
-            ssrc,
+            ssrc: self.ssrc,
         };
         let mut template = Vec::with_capacity(32);
-        match extensions.mid {
-            Some(id) => write_header(&mut template, fields, &[(id, &writer.mid)]),
-            None => write_header(&mut template, fields, &[]),
-        };
-        writer.template = template;
-        writer
+        write_header(
+            &mut template,
+            fields,
+            &[self.mid_element(), self.playout_delay_element()],
+        );
+        self.template = template;
+    }
+
+    // Id 0 is never negotiated; `write_header` leaves it out.
+    fn mid_element(&self) -> (u8, &[u8]) {
+        (self.extensions.mid.unwrap_or(0), &self.mid)
+    }
+
+    fn playout_delay_element(&self) -> (u8, &[u8]) {
+        match (&self.playout_delay, self.extensions.playout_delay) {
+            (Some(value), Some(id)) => (id, value),
+            _ => (0, &[]),
+        }
+    }
+
+    /// Tells the player, with every packet from now on, to buffer at least this long; whether headers differ from before.
+    /// A zero is told only to a player that was told more before, and would stay there.
+    pub(super) fn set_playout_delay(&mut self, least: Duration) -> bool {
+        let units = least
+            .as_millis()
+            .div_ceil(PLAYOUT_DELAY_UNIT_MS)
+            .min(PLAYOUT_DELAY_UNITS_MAX) as u32;
+        if self.extensions.playout_delay.is_none() || (units == 0 && self.playout_delay.is_none()) {
+            return false;
+        }
+        let [_, value @ ..] = (units << 12 | PLAYOUT_DELAY_LONGEST.max(units)).to_be_bytes();
+        if self.playout_delay == Some(value) {
+            return false;
+        }
+        self.playout_delay = Some(value);
+        self.make_template();
+        true
     }
 
     pub(super) fn ssrc(&self) -> Ssrc {
@@ -94,10 +141,10 @@ impl HeaderWriter {
         }
         let level = [media.audio_level.unwrap_or(0)];
         let orientation = [media.video_orientation.unwrap_or(0)];
-        // Id 0 is never negotiated; `write_header` leaves it out.
         let id = |wanted: bool, id: Option<u8>| if wanted { id.unwrap_or(0) } else { 0 };
-        let elements: [(u8, &[u8]); 4] = [
-            (id(true, self.extensions.mid), &self.mid),
+        let elements: [(u8, &[u8]); 5] = [
+            self.mid_element(),
+            self.playout_delay_element(),
             (
                 id(capture_len > 0, self.extensions.abs_capture_time),
                 &capture[..capture_len],
@@ -126,6 +173,42 @@ impl HeaderWriter {
 mod tests {
     use super::*;
     use crate::rtp::RtpHeader;
+
+    #[test]
+    fn the_playout_delay_is_two_numbers_of_12_bits_in_10_ms() {
+        let extensions = SendExtensions {
+            mid: Some(4),
+            playout_delay: Some(5),
+            ..Default::default()
+        };
+        let mut writer = HeaderWriter::new(Ssrc(7), "1", extensions);
+        let before = writer.plain_len();
+        assert!(!writer.set_playout_delay(Duration::ZERO));
+        assert_eq!(writer.plain_len(), before, "near streams pay nothing");
+        assert!(writer.set_playout_delay(Duration::from_millis(201)));
+        assert!(!writer.set_playout_delay(Duration::from_millis(210)), "rounded up");
+        let mut plain = Vec::new();
+        writer.write_plain(&mut plain, true, 96, 5, 6);
+        // RFC 8285 §4.2: profile, two words, mid, playout-delay with 21 and 400 units, padding.
+        let block = [0xBE, 0xDE, 0, 2, 0x40, b'1', 0x52, 0x01, 0x51, 0x90, 0, 0];
+        assert_eq!(plain[12..], block);
+        let media = MediaExtensions {
+            abs_capture_time: Some((77, None)),
+            ..Default::default()
+        };
+        let mut full = Vec::new();
+        writer.write_extended(&mut full, true, 96, 5, 6, &media);
+        let header = RtpHeader::parse(&full).unwrap();
+        assert_eq!(header.extension(&full, 5), Some(&[0x01, 0x51, 0x90][..]));
+        assert!(
+            writer.set_playout_delay(Duration::ZERO),
+            "a player that was told more is let go"
+        );
+        assert!(writer.set_playout_delay(Duration::from_secs(60)));
+        plain.clear();
+        writer.write_plain(&mut plain, true, 96, 5, 6);
+        assert_eq!(plain[19..22], [0xFF, 0xFF, 0xFF], "both at the most that can be said");
+    }
 
     #[test]
     fn template_and_full_form_read_the_same() {

@@ -100,6 +100,8 @@ pub struct SendExtensions {
     pub audio_level: Option<u8>,
     /// Video orientation.
     pub video_orientation: Option<u8>,
+    /// playout-delay; written on video only, because a player moves its audio along to stay in sync.
+    pub playout_delay: Option<u8>,
     /// Transport-wide sequence number; its place is reserved, nothing is written yet.
     pub transport_sequence_number: Option<u8>,
 }
@@ -251,6 +253,15 @@ impl SendHalf {
         }
         self.align();
         self.reports.restart(now);
+    }
+
+    /// From now on video packets tell the player to buffer at least this long; a hint that delays nothing here.
+    ///
+    /// Nothing is said until a delay is worth saying, so that near streams pay no bytes for it.
+    pub fn set_repair_delay(&mut self, delay: Duration) {
+        for track in &mut self.tracks {
+            track.set_repair_delay(delay);
+        }
     }
 
     /// The source is gone and no other has come: nothing is due until `switch_source`, which then goes on as at a takeover.

@@ -61,6 +61,11 @@ impl Numbering {
         Some((source_number as i64 + piece.offset) as u64)
     }
 
+    /// One above the highest number used.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Notes that this number was used.
     pub(super) fn handle_sent(&mut self, number: u64) {
         self.next = self.next.max(number + 1);

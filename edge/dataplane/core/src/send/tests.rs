@@ -356,6 +356,44 @@ fn without_rtx_the_same_datagram_is_sent_again() {
 }
 
 #[test]
+fn video_carries_the_repair_delay_from_then_on_in_packets_of_equal_length() {
+    let mut parameters = parameters();
+    for track in &mut parameters.tracks {
+        track.extensions.playout_delay = Some(6);
+    }
+    let mut world = World::live(parameters);
+    world.half.set_repair_delay(Duration::ZERO);
+    let told = |got: &Got| {
+        let header = RtpHeader::parse_encrypted(&got.datagram).unwrap();
+        header.extension(&got.datagram, 6).map(<[u8]>::to_vec)
+    };
+    let near = world.write(VIDEO, frame(1, 0, 100, true), 0).unwrap().unwrap();
+    assert_eq!(told(&near), None);
+    let due = world.half.poll_timeout();
+    world.half.set_repair_delay(Duration::from_millis(210));
+    assert_eq!(world.half.poll_timeout(), due, "a hint delays nothing here");
+    let far = world.write(VIDEO, frame(2, 0, 100, false), 0).unwrap().unwrap();
+    assert_eq!(told(&far), Some(vec![0x01, 0x51, 0x90]));
+    let next = world.write(VIDEO, frame(3, 0, 100, false), 0).unwrap().unwrap();
+    assert_eq!((told(&next), next.datagram.len()), (told(&far), far.datagram.len()));
+    let sound = world.write(AUDIO, audio(5, 0), 0).unwrap().unwrap();
+    assert_eq!(told(&sound), None);
+}
+
+#[test]
+fn without_rtx_a_packet_from_before_another_header_is_not_sent_again() {
+    let mut parameters = parameters();
+    parameters.tracks[1].codecs[0].rtx_payload_type = None;
+    parameters.tracks[1].extensions.playout_delay = Some(6);
+    let mut world = World::live(parameters);
+    let first = world.write(VIDEO, video(1, 0, b"K"), 0).unwrap().unwrap();
+    world.half.set_repair_delay(Duration::from_millis(210));
+    world.write(VIDEO, video(2, 0, b"D"), 0).unwrap();
+    assert_eq!(world.nack(&[first.number], 10), [], "one nonce, two headers");
+    assert_eq!(world.drops(), BTreeMap::from([("nack_too_old", 1)]));
+}
+
+#[test]
 fn repairs_can_be_switched_off() {
     let mut parameters = parameters();
     parameters.disabled.nack = true;

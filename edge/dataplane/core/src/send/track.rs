@@ -41,6 +41,8 @@ pub(super) struct TrackSender {
     codecs: Vec<SendCodec>,
     header: HeaderWriter,
     rtx_header: HeaderWriter,
+    /// First number whose header is written as now.
+    header_since: u64,
     /// Position in the source's list of tracks.
     source_track: Option<usize>,
     codec: Option<SendCodec>,
@@ -79,6 +81,7 @@ impl TrackSender {
             kind: parameters.kind,
             header: HeaderWriter::new(parameters.ssrc, &parameters.mid, parameters.extensions),
             rtx_header: HeaderWriter::new(parameters.rtx_ssrc, &parameters.mid, parameters.extensions),
+            header_since: 0,
             codecs: parameters.codecs,
             source_track: None,
             codec: None,
@@ -169,6 +172,13 @@ impl TrackSender {
         self.behind = false;
         self.prelude = None;
         self.key_frame_wanted = false;
+    }
+
+    /// Has the player buffer for repairs; see [`super::SendHalf::set_repair_delay`].
+    pub(super) fn set_repair_delay(&mut self, delay: Duration) {
+        if self.kind == MediaKind::Video && self.header.set_playout_delay(delay) {
+            self.header_since = self.numbering.next();
+        }
     }
 
     fn await_key_frame(&mut self) {
@@ -482,8 +492,12 @@ impl TrackSender {
         let start = output.len();
         let Some(rtx_payload_type) = codec.rtx_payload_type else {
             // The same bytes under the same number: sealing them again gives the same packet, so the cipher is not weakened.
+            // Another header under that number would weaken it (two AES-GCM tags of one nonce give the hash key away).
             let packet = packet.ok_or(SendDrop::NackTooOld)?;
             let number = self.numbering.number_of(source_number).ok_or(SendDrop::TooOld)?;
+            if number < self.header_since {
+                return Err(SendDrop::NackTooOld);
+            }
             return Ok(self.make(packet, codec.payload_type, number, entry.timestamp, false, output, seal));
         };
         let number = self.next_rtx;

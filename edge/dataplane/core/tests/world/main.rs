@@ -322,6 +322,72 @@ fn a_planned_move_breaks_nothing() {
     world.assert_each_once();
 }
 
+/// What fra's players are told now.
+fn repair_ms(world: &World) -> u16 {
+    world.nodes["fra"].repair_delays.last().expect("a repair delay").1
+}
+
+#[test]
+fn players_are_told_the_repair_time_of_the_slowest_hop_and_of_the_new_way_after_a_move() {
+    for seed in 0..4 {
+        let mut world = World::new(seed, &FIVE);
+        world.publish("sg", 1);
+        world.route(&["fra", "bom", "sg"], &["fra", "dxb", "sg"], 1);
+        world.run_ms(1_000);
+        world.watch("fra", Interest::Media);
+        world.run_ms(1_000);
+        // bom–fra is 120 ms, and 50 ms for noticing; at most a tick more.
+        assert!(
+            (170..=180).contains(&repair_ms(&world)),
+            "seed {seed}: {}",
+            repair_ms(&world)
+        );
+        world.run_ms(20_000);
+        assert_eq!(
+            world.nodes["fra"].repair_delays.len(),
+            1,
+            "seed {seed}: a quiet way wobbles"
+        );
+        assert!(
+            world.nodes["sg"].repair_delays.is_empty(),
+            "the source's own edge repairs nothing"
+        );
+        world.kill("bom");
+        world.run_ms(2_000);
+        assert!(
+            (160..=170).contains(&repair_ms(&world)),
+            "seed {seed}: dxb–fra is 110 ms"
+        );
+        world.route(&["fra", "sg"], &["fra", "dxb", "sg"], 1);
+        world.run_ms(3_000);
+        assert!(
+            (210..=220).contains(&repair_ms(&world)),
+            "seed {seed}: sg–fra is 160 ms"
+        );
+    }
+}
+
+#[test]
+fn the_repair_time_below_a_relay_rises_at_once_and_falls_late() {
+    let mut world = relayed(7);
+    let slow = |world: &mut World, delay_ms: u64| {
+        world.link("sg", "bom", |link| link.delay = Duration::from_millis(delay_ms));
+    };
+    let before = repair_ms(&world);
+    slow(&mut world, 120);
+    world.run_ms(3_000);
+    let risen = repair_ms(&world);
+    assert!(
+        (275..=292).contains(&risen),
+        "240 ms two hops up: {risen}, {before} before"
+    );
+    slow(&mut world, 30);
+    world.run_ms(9_000);
+    assert!(repair_ms(&world) >= risen);
+    world.run_ms(20_000);
+    assert!((170..=195).contains(&repair_ms(&world)), "{}", repair_ms(&world));
+}
+
 #[test]
 fn the_stream_stays_ten_seconds_after_the_last_leaf() {
     let mut world = relayed(8);

@@ -121,6 +121,7 @@ pub struct Node {
     pub sources: Vec<u64>,
     pub lost: Vec<&'static str>,
     pub key_frames_asked: u32,
+    pub repair_delays: Vec<(Time, u16)>,
     dials: BTreeSet<String>,
     life: u64,
     tick_at: Option<Time>,
@@ -202,6 +203,7 @@ impl World {
                 sources: Vec::new(),
                 lost: Vec::new(),
                 key_frames_asked: 0,
+                repair_delays: Vec::new(),
                 dials: BTreeSet::new(),
                 life,
                 tick_at: None,
@@ -654,6 +656,7 @@ impl World {
                     .push((now, phase, parent.to_string(), reason));
             }
             Output::LocalInterest { wanted, .. } => self.local_interest(name, wanted),
+            Output::RepairDelay { repair_ms, .. } => self.entry(name).repair_delays.push((now, repair_ms)),
             Output::SenderClock { .. } => {}
         }
     }

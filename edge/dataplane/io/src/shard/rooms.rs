@@ -39,6 +39,8 @@ pub struct Source {
     pub host: Option<usize>,
     rings: Vec<StreamRing>,
     clocks: Vec<Option<SenderClock>>,
+    /// Time in which a loss on its way here is repaired; zero for a host of this edge.
+    repair_delay: Duration,
     /// Packets of a frame whose marker has not come.
     pending: Vec<(u8, Arc<MediaPacket>)>,
     /// When a key frame was last asked of another worker, per track.
@@ -54,6 +56,7 @@ impl Source {
             host,
             rings: (0..tracks).map(|_| StreamRing::new()).collect(),
             clocks: vec![None; tracks],
+            repair_delay: Duration::ZERO,
             pending: Vec::new(),
             asked_at: vec![None; tracks],
         }
@@ -294,6 +297,7 @@ impl Shard {
             return;
         }
         if let Some(send) = peer.session.send() {
+            send.set_repair_delay(source.repair_delay);
             send.switch_source(&source.info, &source.clocks, &source.rings, now);
         }
     }
@@ -354,6 +358,7 @@ impl Shard {
                 Handoff::SenderClock { source, track, clock } => {
                     self.apply_sender_clock(source, track.into(), clock, now);
                 }
+                Handoff::RepairDelay { source, repair_ms } => self.apply_repair_delay(source, repair_ms),
                 Handoff::Interest { room, wanted } => self.handle_interest(from, &room, wanted),
                 Handoff::KeyFrameRequest { source, track } => self.request_key_frame(source, track.into(), now),
                 Handoff::ForeignDatagram(mut datagram) => {
@@ -488,6 +493,25 @@ impl Shard {
         for index in &room.viewers {
             if let Some(send) = self.peers[*index].as_mut().and_then(|peer| peer.session.send()) {
                 send.handle_sender_clock(track, clock, now);
+            }
+        }
+    }
+
+    /// Has players of a source buffer for its repairs.
+    fn apply_repair_delay(&mut self, handle: SourceHandle, repair_ms: u16) {
+        let Some(source) = self.sources.get_mut(&handle) else {
+            return;
+        };
+        source.repair_delay = Duration::from_millis(repair_ms.into());
+        let Some(room) = self.rooms.get(source.info.id.room.as_str()) else {
+            return;
+        };
+        if room.current != Some(handle) {
+            return;
+        }
+        for index in &room.viewers {
+            if let Some(send) = self.peers[*index].as_mut().and_then(|peer| peer.session.send()) {
+                send.set_repair_delay(source.repair_delay);
             }
         }
     }

@@ -282,8 +282,11 @@ impl Hub {
                     self.node.request_key_frame(&id.room, track, now);
                 }
             }
-            // Datagrams and addresses are the shards' own business.
-            Handoff::ForeignDatagram(_) | Handoff::AddressOwned { .. } | Handoff::AddressReleased { .. } => {}
+            // Datagrams and addresses are the shards' own business; repair delays are said by this thread.
+            Handoff::ForeignDatagram(_)
+            | Handoff::AddressOwned { .. }
+            | Handoff::AddressReleased { .. }
+            | Handoff::RepairDelay { .. } => {}
         }
     }
 
@@ -395,6 +398,11 @@ impl Hub {
                             clock,
                         },
                     );
+                }
+            }
+            Output::RepairDelay { source, repair_ms } => {
+                if let Some(source) = self.sources.remote_handle(&source) {
+                    self.notice_all(|| Handoff::RepairDelay { source, repair_ms });
                 }
             }
             Output::KeyFrameRequest { source, track } => {

@@ -234,6 +234,10 @@ fn a_stream_a_clock_a_key_frame_request_and_a_room_message_cross_two_edges() {
         _ => None,
     });
     assert_eq!(remote.1, source("sg"));
+    fra.wait_handoff("the repair delay", |handoff| match handoff {
+        Handoff::RepairDelay { source, repair_ms } => (source == remote.0 && repair_ms >= 50).then_some(()),
+        _ => None,
+    });
     // 1,188 bytes is what a publisher's packet of 1,200 holds; 1,400 is too much for a datagram.
     for (number, bytes) in [(100, 1_188), (101, 1_188), (102, 1_400), (103, 10)] {
         sg.send(Handoff::Packet {
