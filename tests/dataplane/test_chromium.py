@@ -77,7 +77,7 @@ async def decoded_frames(page: Page, at_least: int) -> dict[str, dict[str, float
     async with asyncio.timeout(20):
         while True:
             stats: dict[str, dict[str, float]] = await page.evaluate(STATS)
-            if (stats.get("video", {}).get("decoded") or 0) >= at_least:
+            if "audio" in stats and (stats.get("video", {}).get("decoded") or 0) >= at_least:
                 return stats
             await asyncio.sleep(0.1)
 

@@ -71,6 +71,11 @@ impl Host {
         })
     }
 
+    /// Whether sound goes with the picture from now on; sound that has ended does not come back.
+    pub fn set_audio(&mut self, audio: bool) {
+        self.cadence.audio &= audio;
+    }
+
     /// When the next frame, audio packet or report is due.
     pub fn next_at(&self) -> Instant {
         let frame = self.frame_due();

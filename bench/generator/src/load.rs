@@ -29,8 +29,9 @@ pub struct LoadPlan {
     frames_per_second: u32,
     packets_per_frame: u32,
     payload_bytes: usize,
+    /// The first so many stages have sound beside the picture.
     #[serde(default)]
-    audio: bool,
+    audio_stages: usize,
     seed: u64,
 }
 
@@ -52,14 +53,15 @@ pub fn run(plan: &LoadPlan) -> Result<()> {
         packets_per_frame: plan.packets_per_frame,
         payload_bytes: plan.payload_bytes,
         key_frame_interval: u64::from(plan.frames_per_second) * 2,
-        audio: plan.audio,
+        audio: plan.audio_stages > 0,
         seed: plan.seed,
     };
     let mut host = Host::open(&identity, &plan.whip, &plan.host_token, cadence)?;
     host.run(Instant::now())?;
     let mut viewers: Vec<Viewer> = Vec::new();
     let mut events = Events::new()?;
-    for &target in &plan.stages {
+    for (stage, &target) in plan.stages.iter().enumerate() {
+        host.set_audio(stage < plan.audio_stages);
         while viewers.len() < target {
             let viewer = Viewer::open(&identity, &plan.whep, &plan.viewer_token, viewers.len(), plan.seed)?;
             events.add(viewer.descriptor(), viewers.len() as u64)?;

@@ -91,7 +91,7 @@ named! {
         PacketsSent = "packets_sent",
         /// Bytes sent in UDP payloads.
         BytesSent = "bytes_sent",
-        /// System calls made to send.
+        /// Messages given to the kernel to send, each one datagram or one run.
         SendCalls = "send_calls",
         /// Segmented sends (UDP_SEGMENT) that the kernel refused; single sends took their place.
         GsoFallbacks = "gso_fallbacks",

@@ -1,5 +1,6 @@
 //! This process's certificate, and how a peer's is recognised.
 
+use super::{MTU_BYTES, raw};
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
 use openssl::ec::{EcGroup, EcKey};
@@ -7,7 +8,7 @@ use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
-use openssl::ssl::{SslContext, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode, SslVersion};
+use openssl::ssl::{SslContext, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslVerifyMode, SslVersion};
 use openssl::x509::{X509, X509NameBuilder, X509Ref};
 
 /// Server preference; also what we offer as a client. AES-GCM costs a quarter of AES-CM with HMAC-SHA1.
@@ -95,6 +96,9 @@ impl DtlsIdentity {
                 | SslOptions::CIPHER_SERVER_PREFERENCE,
         );
         context.set_session_cache_mode(SslSessionCacheMode::OFF);
+        // A session needs its handshake state for seconds, yet a crowd that joins at once holds all of them together.
+        context.set_mode(SslMode::RELEASE_BUFFERS);
+        raw::limit_record_len(&mut context, MTU_BYTES)?;
         // Self-signed by nature: who the peer is stands in its SDP and is checked before keys are exported.
         context.set_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, |_, _| true);
         let digest = certificate.digest(MessageDigest::sha256())?;

@@ -4,10 +4,10 @@
 //! implementation because hosts with RSA certificates exist and Chromium must land on AES-GCM.
 
 mod identity;
+mod raw;
 mod record;
 #[cfg(test)]
 mod tests;
-mod timer;
 
 pub use identity::{DtlsIdentity, Fingerprint};
 
@@ -130,7 +130,7 @@ impl Dtls {
             DtlsRole::Passive => ssl.set_accept_state(),
         }
         ssl.set_mtu(MTU_BYTES)?;
-        timer::use_short_first_timeout(&ssl);
+        raw::use_short_first_timeout(&ssl);
         let stream = SslStream::new(ssl, Datagrams::default())?;
         Ok(Dtls {
             stream,
@@ -174,12 +174,12 @@ impl Dtls {
 
     /// How long until [`Dtls::handle_timeout`] must be called; `None` when nothing is in flight.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        timer::remaining(self.stream.ssl())
+        raw::remaining(self.stream.ssl())
     }
 
     /// Repeats the last flight when its time has come.
     pub fn handle_timeout(&mut self) -> Result<(), DtlsError> {
-        timer::handle(self.stream.ssl()).map_err(|()| DtlsError::Handshake("the peer does not answer".to_owned()))
+        raw::handle(self.stream.ssl()).map_err(|()| DtlsError::Handshake("the peer does not answer".to_owned()))
     }
 
     /// Says goodbye; the datagram comes out of [`Dtls::poll_transmit`].

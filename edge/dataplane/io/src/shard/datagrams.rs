@@ -221,7 +221,7 @@ impl Shard {
     /// Sends what the handshake has to say and notes its timer.
     pub(super) fn send_dtls(&mut self, index: usize, now: Time) {
         let Some(peer) = self.peers[index].as_mut() else { return };
-        let Some((family, way)) = peer.way.clone() else { return };
+        let Some((family, way)) = peer.way else { return };
         let socket = self.parts.sockets[family].as_ref();
         let Some(dtls) = peer.dtls() else { return };
         while let Some(datagram) = dtls.poll_transmit() {

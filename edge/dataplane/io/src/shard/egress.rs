@@ -1,25 +1,41 @@
-//! One peer's packets of one moment, sealed one behind the other, sent as few system calls as their sizes allow.
+//! Sealed packets on their way out: each peer's packets of one moment as few runs as their sizes allow, the runs of
+//! many peers in few system calls.
 
 use crate::counters::{Counter, DropReason, WorkerCounters};
-use crate::udp::{Destination, MediaSocket, SendResult, send_one, send_segments};
+use crate::udp::{BATCH_RUNS, Destination, MediaSocket, Run, SendResult, send_one, send_runs};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The kernel's UDP_MAX_SEGMENTS before Linux 6.9; a run of the pacer (12 KB) is far smaller.
 const SEGMENTS_MAX: usize = 64;
 /// Largest UDP payload over IPv4.
 const RUN_MAX_BYTES: usize = 65_507;
-/// Room for a whole frame of one peer; beyond, the arena grows once and stays.
-const ARENA_BYTES: usize = 64 * 1_024;
-
+/// Sealed bytes that wait for a system call: half of a common second-level cache. Beyond, the arena grows once and
+/// stays.
+const ARENA_BYTES: usize = 24 * 10 * 1_024;
 /// After so many refused runs one after the other the route or device cannot do it; asking again would double the calls.
 const REFUSALS_MAX: u32 = 8;
 
-/// The send arena of a shard: used for one peer at a time, so that it stays in the cache.
+/// IPv4 and IPv6.
+pub type Sockets = [Option<Arc<MediaSocket>>; 2];
+
+/// The send arena of a shard, used over and over again, so that it stays in the cache.
 pub struct Egress {
     arena: Vec<u8>,
     packets: Vec<Range<usize>>,
+    runs: Vec<WaitingRun>,
     segmentation: bool,
     refusals: u32,
+}
+
+/// A run in the arena, and its way.
+#[derive(Clone)]
+struct WaitingRun {
+    bytes: Range<usize>,
+    packets: usize,
+    segment_len: usize,
+    family: usize,
+    destination: Destination,
 }
 
 impl Egress {
@@ -28,6 +44,7 @@ impl Egress {
         Egress {
             arena: Vec::with_capacity(ARENA_BYTES),
             packets: Vec::with_capacity(SEGMENTS_MAX),
+            runs: Vec::with_capacity(2 * BATCH_RUNS),
             segmentation,
             refusals: 0,
         }
@@ -38,60 +55,108 @@ impl Egress {
         &mut self.arena
     }
 
-    /// Notes a sealed packet of the arena for the next flush.
+    /// Notes a sealed packet of the arena for the peer at hand.
     pub fn push(&mut self, packet: Range<usize>) {
         self.packets.push(packet);
     }
 
-    /// Whether nothing waits.
+    /// Whether the peer at hand gets nothing.
     pub fn is_empty(&self) -> bool {
         self.packets.is_empty()
     }
 
-    /// Sends what was pushed, in order, and empties the arena. Without a destination everything is forgotten.
-    pub fn flush(&mut self, way: Option<(&MediaSocket, &Destination)>, counters: &WorkerCounters) {
-        if let Some((socket, destination)) = way {
+    /// Whether enough waits for a system call.
+    pub fn is_full(&self) -> bool {
+        self.runs.len() >= BATCH_RUNS || self.arena.len() >= ARENA_BYTES
+    }
+
+    /// The peer at hand has all its packets; without a way they are forgotten.
+    pub fn finish_peer(&mut self, way: Option<&(usize, Destination)>) {
+        if let Some((family, destination)) = way {
             let mut first = 0;
             while first < self.packets.len() {
-                let count = if self.segmentation {
-                    run_length(&self.packets[first..])
-                } else {
-                    1
-                };
-                self.send_run(first..first + count, socket, destination, counters);
+                let rest = &self.packets[first..];
+                let count = if self.segmentation { run_length(rest) } else { 1 };
+                self.runs.push(WaitingRun {
+                    bytes: rest[0].start..rest[count - 1].end,
+                    packets: count,
+                    segment_len: rest[0].len(),
+                    family: *family,
+                    destination: *destination,
+                });
                 first += count;
             }
         }
         self.packets.clear();
+    }
+
+    /// Sends all that waits, in order, and empties the arena.
+    pub fn send(&mut self, sockets: &Sockets, counters: &WorkerCounters) {
+        let runs = std::mem::take(&mut self.runs);
+        let mut rest = &runs[..];
+        while let Some(first) = rest.first() {
+            let same = rest
+                .iter()
+                .take(BATCH_RUNS)
+                .take_while(|run| run.family == first.family)
+                .count();
+            let done = match &sockets[first.family] {
+                Some(socket) => self.send_batch(socket, &rest[..same], counters),
+                None => same,
+            };
+            rest = &rest[done..];
+        }
+        self.runs = runs;
+        self.runs.clear();
         self.arena.clear();
     }
 
-    fn send_run(
-        &mut self,
-        run: Range<usize>,
-        socket: &MediaSocket,
-        destination: &Destination,
-        counters: &WorkerCounters,
-    ) {
-        let packets = &self.packets[run];
-        let bytes = packets[0].start..packets[packets.len() - 1].end;
-        let result = match u16::try_from(packets[0].len()) {
-            Ok(segment_len) if packets.len() > 1 => {
-                send_segments(socket, destination, &self.arena[bytes.clone()], segment_len)
-            }
-            _ => send_one(socket, destination, &self.arena[bytes.clone()]),
+    /// Sends one batch; returns how many runs are dealt with, one way or the other.
+    fn send_batch(&mut self, socket: &MediaSocket, runs: &[WaitingRun], counters: &WorkerCounters) -> usize {
+        let nothing = Run {
+            bytes: &[],
+            segment_len: None,
+            destination: &runs[0].destination,
         };
-        counters.add(Counter::SendCalls, 1);
-        if result != SendResult::SegmentationRefused {
-            self.refusals = if packets.len() > 1 { 0 } else { self.refusals };
-            account(result, packets.len(), bytes.len(), counters);
-            return;
+        let mut batch = [nothing; BATCH_RUNS];
+        for (slot, run) in batch.iter_mut().zip(runs) {
+            *slot = Run {
+                bytes: &self.arena[run.bytes.clone()],
+                segment_len: u16::try_from(run.segment_len).ok().filter(|_| run.packets > 1),
+                destination: &run.destination,
+            };
         }
+        let (sent, result) = send_runs(socket, &batch[..runs.len()]);
+        counters.add(Counter::SendCalls, sent as u64);
+        for run in &runs[..sent] {
+            account(SendResult::Sent, run.packets, run.bytes.len(), counters);
+            self.refusals = if run.packets > 1 { 0 } else { self.refusals };
+        }
+        match result {
+            SendResult::Sent => sent,
+            SendResult::Full => {
+                // Nobody else will find room either until the kernel has sent something.
+                let refused = runs[sent..].iter().map(|run| run.packets as u64).sum();
+                counters.drop_many(DropReason::SocketFull, refused);
+                runs.len()
+            }
+            SendResult::SegmentationRefused => {
+                self.send_singly(socket, &runs[sent], counters);
+                sent + 1
+            }
+            SendResult::Failed => {
+                account(SendResult::Failed, runs[sent].packets, 0, counters);
+                sent + 1
+            }
+        }
+    }
+
+    fn send_singly(&mut self, socket: &MediaSocket, run: &WaitingRun, counters: &WorkerCounters) {
         counters.add(Counter::GsoFallbacks, 1);
         self.refusals += 1;
         self.segmentation = self.refusals < REFUSALS_MAX;
-        for packet in packets {
-            let result = send_one(socket, destination, &self.arena[packet.clone()]);
+        for packet in self.arena[run.bytes.clone()].chunks(run.segment_len) {
+            let result = send_one(socket, &run.destination, packet);
             counters.add(Counter::SendCalls, 1);
             account(result, 1, packet.len(), counters);
         }

@@ -455,9 +455,10 @@ impl Shard {
                 }
             }
             if !self.egress.is_empty() {
-                let way = peer.way.as_ref();
-                let way = way.and_then(|(family, way)| Some((self.parts.sockets[*family].as_deref()?, way)));
-                self.egress.flush(way, &self.parts.counters);
+                self.egress.finish_peer(peer.way.as_ref());
+                if self.egress.is_full() {
+                    self.egress.send(&self.parts.sockets, &self.parts.counters);
+                }
                 if !std::mem::replace(&mut peer.media_seen, true) {
                     self.parts.events.send(Event {
                         kind: EventKind::SessionFirstMedia,
@@ -474,6 +475,7 @@ impl Shard {
                 self.timers.insert(due, peer.key);
             }
         }
+        self.egress.send(&self.parts.sockets, &self.parts.counters);
     }
 
     pub(super) fn apply_sender_clock(&mut self, handle: SourceHandle, track: usize, clock: SenderClock, now: Time) {

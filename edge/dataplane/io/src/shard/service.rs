@@ -216,12 +216,9 @@ impl Shard {
 
     /// Sends what the arena holds to this peer.
     pub(super) fn flush_egress(&mut self, index: usize) {
-        if self.egress.is_empty() {
-            return self.egress.flush(None, &self.parts.counters);
-        }
         let way = self.peers[index].as_ref().and_then(|peer| peer.way.as_ref());
-        let way = way.and_then(|(family, way)| Some((self.parts.sockets[*family].as_deref()?, way)));
-        self.egress.flush(way, &self.parts.counters);
+        self.egress.finish_peer(way);
+        self.egress.send(&self.parts.sockets, &self.parts.counters);
     }
 
     pub(super) fn other_shards(&self) -> impl Iterator<Item = usize> + use<> {

@@ -116,32 +116,39 @@ pub fn destination(header: &libc::msghdr) -> Option<IpAddr> {
     None
 }
 
-/// A socket address as the kernel writes it.
-pub fn to_storage(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
-    // SAFETY: sockaddr_storage is plain bytes, for which zero is valid; both variants fit into it.
-    unsafe {
-        let mut storage: libc::sockaddr_storage = zeroed();
-        let at = std::ptr::from_mut(&mut storage);
-        let len = match address {
-            SocketAddr::V4(v4) => {
-                let mut raw: libc::sockaddr_in = zeroed();
-                raw.sin_family = libc::AF_INET as libc::sa_family_t;
-                raw.sin_port = v4.port().to_be();
-                raw.sin_addr.s_addr = u32::from_ne_bytes(v4.ip().octets());
-                at.cast::<libc::sockaddr_in>().write(raw);
-                size_of::<libc::sockaddr_in>()
-            }
-            SocketAddr::V6(v6) => {
-                let mut raw: libc::sockaddr_in6 = zeroed();
-                raw.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-                raw.sin6_port = v6.port().to_be();
-                raw.sin6_addr.s6_addr = v6.ip().octets();
-                raw.sin6_scope_id = v6.scope_id();
-                at.cast::<libc::sockaddr_in6>().write(raw);
-                size_of::<libc::sockaddr_in6>()
+/// An IPv4 or IPv6 socket address in the kernel's form, with the alignment that it needs.
+#[derive(Clone, Copy)]
+#[repr(C, align(4))]
+pub struct Address([u8; size_of::<libc::sockaddr_in6>()]);
+
+impl Address {
+    /// The address and its length.
+    pub fn new(address: SocketAddr) -> (Address, libc::socklen_t) {
+        let mut bytes = Address([0; size_of::<libc::sockaddr_in6>()]);
+        let at = bytes.0.as_mut_ptr();
+        // SAFETY: both variants are plain integers, for which zero is valid, no larger than the array and aligned as it is.
+        let len = unsafe {
+            match address {
+                SocketAddr::V4(v4) => {
+                    let mut raw: libc::sockaddr_in = zeroed();
+                    raw.sin_family = libc::AF_INET as libc::sa_family_t;
+                    raw.sin_port = v4.port().to_be();
+                    raw.sin_addr.s_addr = u32::from_ne_bytes(v4.ip().octets());
+                    at.cast::<libc::sockaddr_in>().write(raw);
+                    size_of::<libc::sockaddr_in>()
+                }
+                SocketAddr::V6(v6) => {
+                    let mut raw: libc::sockaddr_in6 = zeroed();
+                    raw.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+                    raw.sin6_port = v6.port().to_be();
+                    raw.sin6_addr.s6_addr = v6.ip().octets();
+                    raw.sin6_scope_id = v6.scope_id();
+                    at.cast::<libc::sockaddr_in6>().write(raw);
+                    size_of::<libc::sockaddr_in6>()
+                }
             }
         };
-        (storage, len as libc::socklen_t)
+        (bytes, len as libc::socklen_t)
     }
 }
 

@@ -32,10 +32,20 @@ fn a_run_arrives_as_datagrams_and_replies_leave_from_the_address_asked() {
     );
     assert_eq!(destination.ip().to_string(), "127.0.0.2");
     let to = Destination::new(source, destination, &socket);
-    let run: Vec<u8> = (0..2_500_u32).map(|index| index as u8).collect();
-    assert_eq!(send_segments(&socket, &to, &run, 1_000), SendResult::Sent);
+    let bytes: Vec<u8> = (0..2_500_u32).map(|index| index as u8).collect();
+    let whole = Run {
+        bytes: &bytes,
+        segment_len: Some(1_000),
+        destination: &to,
+    };
+    let single = Run {
+        bytes: b"end",
+        segment_len: None,
+        destination: &to,
+    };
+    assert_eq!(send_runs(&socket, &[whole, single]), (2, SendResult::Sent));
     let mut buffer = [0; 2_000];
-    for expected in run.chunks(1_000) {
+    for expected in bytes.chunks(1_000).chain([&b"end"[..]]) {
         let (len, from) = client.recv_from(&mut buffer).expect("receive");
         assert_eq!(from, destination);
         assert_eq!(&buffer[..len], expected);
@@ -62,4 +72,24 @@ fn too_large_a_datagram_is_counted_and_not_seen() {
         result = receiver.receive(&socket, |_| panic!("cut datagrams are not handed out"));
     }
     assert_eq!(result, (1, 1));
+}
+
+#[test]
+fn what_stops_a_batch_is_told_and_the_rest_not_tried() {
+    let socket = bind_shards(loopback(), 1).expect("bind").remove(0);
+    let client = UdpSocket::bind(loopback()).expect("bind");
+    let to = Destination::new(client.local_addr().expect("address"), socket.local(), &socket);
+    let run = |bytes, segment_len| Run {
+        bytes,
+        segment_len,
+        destination: &to,
+    };
+    let huge = vec![0; 65_508];
+    let runs = [run(&b"first"[..], None), run(&huge, None), run(b"third", None)];
+    assert_eq!(send_runs(&socket, &runs), (1, SendResult::Failed));
+    // More segments than the kernel cuts.
+    assert_eq!(
+        send_runs(&socket, &[run(&huge[..2_000], Some(1))]).1,
+        SendResult::SegmentationRefused
+    );
 }

@@ -1,7 +1,8 @@
-//! OpenSSL's DTLS retransmission timer, which the safe crate does not reach.
+//! What the safe crate does not reach: OpenSSL's DTLS retransmission timer and the size of its buffers.
 
 use foreign_types::ForeignTypeRef;
-use openssl::ssl::SslRef;
+use openssl::error::ErrorStack;
+use openssl::ssl::{SslContextBuilder, SslRef};
 use openssl_sys as ffi;
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ const FIRST_TIMEOUT: Duration = Duration::from_millis(200);
 /// RFC 6347 §4.2.4.1.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// `SSL_CTRL_SET_MAX_SEND_FRAGMENT` of ssl.h.
+const CTRL_SET_MAX_SEND_FRAGMENT: libc::c_int = 52;
+
 unsafe extern "C" {
     fn DTLS_set_timer_cb(
         ssl: *mut ffi::SSL,
@@ -29,6 +33,20 @@ extern "C" fn next_timeout_us(_ssl: *mut ffi::SSL, previous_us: libc::c_uint) ->
         previous => (Duration::from_micros(previous.into()) * 2).min(LONGEST_TIMEOUT),
     };
     libc::c_uint::try_from(next.as_micros()).unwrap_or(libc::c_uint::MAX)
+}
+
+/// Makes write buffers as small as the datagrams they fill, not as large as a record may be (16 KiB).
+pub fn limit_record_len(context: &mut SslContextBuilder, len: u32) -> Result<(), ErrorStack> {
+    // SAFETY: the pointer is a live SSL_CTX and the control takes an integer.
+    let taken = unsafe {
+        ffi::SSL_CTX_ctrl(
+            context.as_ptr(),
+            CTRL_SET_MAX_SEND_FRAGMENT,
+            libc::c_long::from(len),
+            std::ptr::null_mut(),
+        )
+    };
+    if taken == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
 /// Makes the first retransmission come after [`FIRST_TIMEOUT`].
