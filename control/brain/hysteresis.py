@@ -27,6 +27,10 @@ FLAPS_FORGOTTEN_S = 600.0
 JUMP_RATIO = 1.5
 JUMP_MS = 50.0
 JUMP_REPORTS = 2
+# A path this much dearer than the best is no noise that a dwell must calm: 100 ms one way is the step from good to
+# acceptable talk (ITU-T G.114). Who fled to such a haven leaves it after as many reports.
+HAVEN_MS = 100.0
+HAVEN_REPORTS = 5
 # Residual loss two decades beyond the limit: a visible freeze every few seconds. The reports that confirm it last
 # longer than the window of the fresh loss, so that a blackout of 200 ms moves nothing.
 FAILED_CLASS = 2
@@ -104,6 +108,8 @@ def reports_until_failed(memory: RouteMemory, incumbent: Path, target: Path) -> 
     jumped = incumbent.cost_ms >= JUMP_RATIO * memory.cost_when_chosen_ms + JUMP_MS
     if jumped and is_better(target, incumbent):
         return JUMP_REPORTS
+    if incumbent.cost_ms - target.cost_ms >= HAVEN_MS and is_better(target, incumbent):
+        return HAVEN_REPORTS
     loss = residual_class(incumbent.fresh_residual_ratio / RESIDUAL_TOLERANCE)
     lossy = loss >= FAILED_CLASS and residual_class(target.fresh_residual_ratio) < loss
     return LOSS_REPORTS if lossy else 0

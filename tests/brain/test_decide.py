@@ -77,6 +77,20 @@ def test_return_waits_for_the_dwell_and_flaps_double_it(three: Fleet) -> None:
     assert waits[2] >= 2 * waits[1] - 4
 
 
+def test_a_haven_is_left_soon_however_often_relays_failed() -> None:
+    fleet = Fleet(FIVE)
+    fleet.set_link("sg", "fra", 560.0)
+    fleet.publish("demo", "sg", watched_at=("fra",))
+    fleet.run(40)
+    for _ in range(6):
+        for relay in ("bom", "dxb", "iad"):
+            fleet.set_link("sg", relay, 900.0)
+        fleet.seconds_until("fra", ("fra", "sg"), limit=60)
+        for relay, rtt_ms in (("bom", 60.0), ("dxb", 80.0), ("iad", 230.0)):
+            fleet.set_link("sg", relay, rtt_ms)
+        assert fleet.seconds_until("fra", ("fra", "bom", "sg"), limit=400) <= 15
+
+
 def test_a_small_gain_moves_nothing() -> None:
     fleet = Fleet({("sg", "fra"): 160.0, ("sg", "bom"): 60.0, ("bom", "fra"): 90.0})
     fleet.publish("demo", "sg", watched_at=("fra",))
