@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
-import pytest
 
 CONFIG = """
 data_dir = "{data_dir}"
