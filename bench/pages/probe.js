@@ -57,6 +57,43 @@
     return value;
   };
 
+  // The first tenth of each second.
+  const isFlash = (unixMs) => unixMs % 1000 < 100;
+
+  // A sound track written sample by sample, so that a beep belongs to the very moment of its flash: an AudioContext's
+  // output reaches its stream with a delay that nothing reports.
+  const startSound = (flash) => {
+    const rate = 48000;
+    const block = 480;
+    const track = new MediaStreamTrackGenerator({ kind: "audio" });
+    const writer = track.writable.getWriter();
+    const startedAt = unixNow();
+    let written = 0;
+    const write = () => {
+      while (startedAt + ((written + block) * 1000) / rate <= unixNow()) {
+        const samples = new Float32Array(block);
+        for (let index = 0; index < block; index += 1) {
+          const position = written + index;
+          const loud = !flash || isFlash(startedAt + (position * 1000) / rate);
+          samples[index] = loud ? Math.sin((2 * Math.PI * 1000 * position) / rate) * (flash ? 0.5 : 0.05) : 0;
+        }
+        writer.write(
+          new AudioData({
+            format: "f32",
+            sampleRate: rate,
+            numberOfFrames: block,
+            numberOfChannels: 1,
+            timestamp: (written * 1e6) / rate,
+            data: samples,
+          }),
+        );
+        written += block;
+      }
+    };
+    setInterval(write, 5);
+    return track;
+  };
+
   // A host: a canvas at `fps` with the clock, a moving shape, and (when asked) one flash and beep a second.
   window.startHost = async ({ url, token, fps = 30, codec = "video/H264", flash = false, bitrate = 900000 }) => {
     const canvas = document.createElement("canvas");
@@ -64,33 +101,13 @@
     canvas.height = HEIGHT;
     document.body.append(canvas);
     const context = canvas.getContext("2d", { alpha: false });
-    const audio = new AudioContext({ sampleRate: 48000 });
-    await audio.resume();
-    const destination = audio.createMediaStreamDestination();
-    const gain = audio.createGain();
-    gain.gain.value = flash ? 0 : 0.05;
-    const tone = audio.createOscillator();
-    tone.frequency.value = 1000;
-    tone.connect(gain).connect(destination);
-    tone.start();
     const stream = canvas.captureStream(0);
     const track = stream.getVideoTracks()[0];
-    const host = { frames: 0, flashes: [], audio, canvas };
-    let nextFlash = Math.ceil(unixNow() / 1000) * 1000 + 1000;
-    let flashUntil = 0;
+    const host = { frames: 0, canvas };
+    const sound = startSound(flash);
     const frame = () => {
       const now = unixNow();
-      if (flash && now + 60 >= nextFlash) {
-        // The beep is scheduled on the audio clock for the very moment of the drawn flash.
-        const startIn = Math.max(0, (nextFlash - now) / 1000);
-        const at = audio.currentTime + startIn;
-        gain.gain.setValueAtTime(0.5, at);
-        gain.gain.setValueAtTime(0, at + 0.1);
-        flashUntil = nextFlash + 100;
-        host.flashes.push(nextFlash);
-        nextFlash += 1000;
-      }
-      const flashing = flash && now >= flashUntil - 100 && now < flashUntil;
+      const flashing = flash && isFlash(now);
       context.fillStyle = flashing ? "#fff" : "#101418";
       context.fillRect(0, FLASH_TOP, WIDTH, HEIGHT - FLASH_TOP);
       context.fillStyle = "#4dd2b0";
@@ -110,7 +127,7 @@
     tick();
     const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     const video = connection.addTransceiver(track, { direction: "sendonly", streams: [stream] });
-    connection.addTransceiver(destination.stream.getAudioTracks()[0], { direction: "sendonly", streams: [stream] });
+    connection.addTransceiver(sound, { direction: "sendonly", streams: [stream] });
     const codecs = RTCRtpSender.getCapabilities("video").codecs;
     const preferred = codecs.filter((entry) => entry.mimeType.toLowerCase() === codec.toLowerCase());
     const rtx = codecs.filter((entry) => entry.mimeType.toLowerCase() === "video/rtx");
