@@ -68,6 +68,8 @@
     const track = new MediaStreamTrackGenerator({ kind: "audio" });
     const writer = track.writable.getWriter();
     const startedAt = unixNow();
+    // The sender's reports are made from these timestamps: they must stand on the same clock as the canvas' frames.
+    const startedMicros = performance.now() * 1000;
     let written = 0;
     const write = () => {
       while (startedAt + ((written + block) * 1000) / rate <= unixNow()) {
@@ -83,7 +85,7 @@
             sampleRate: rate,
             numberOfFrames: block,
             numberOfChannels: 1,
-            timestamp: (written * 1e6) / rate,
+            timestamp: startedMicros + (written * 1e6) / rate,
             data: samples,
           }),
         );
