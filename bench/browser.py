@@ -76,7 +76,7 @@ async def open_browser() -> AsyncIterator[Browser]:
             try:
                 page = context.pages[0] if context.pages else await context.new_page()
                 await page.add_init_script(path=_PROBE)
-                # A loopback origin is a secure context, which AudioWorklet demands; nothing is fetched from it.
+                # A loopback origin is a secure context, which reading media demands; nothing is fetched from it.
                 await page.goto(blank)
                 yield Browser(page, _browser_pid(profile))
             finally:
@@ -85,7 +85,7 @@ async def open_browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def _blank_page() -> AsyncIterator[str]:
-    """An empty page on loopback: a secure context, which AudioWorklet demands, that may talk to loopback servers."""
+    """An empty page on loopback: a secure context, which reading media demands, that may talk to loopback servers."""
     body = b"<!doctype html><title>bench</title><body></body>"
     head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
 

@@ -96,6 +96,26 @@
     return track;
   };
 
+  // A strip of detail that jumps farther than an encoder searches: about 900 kbit/s at 30 frames a second, four packets each,
+  // as a camera's picture takes. More of it, and Chromium's encoder leaves frames out.
+  const makeTexture = () => {
+    const texture = document.createElement("canvas");
+    texture.width = 2 * WIDTH;
+    texture.height = 48;
+    const context = texture.getContext("2d", { alpha: false });
+    let state = 1;
+    for (let top = 0; top < texture.height; top += 8) {
+      for (let left = 0; left < WIDTH; left += 8) {
+        state = (state * 1103515245 + 12345) % 2 ** 31;
+        const grey = 40 + ((state >> 16) & 127);
+        context.fillStyle = `rgb(${grey},${grey},${(grey + 30) & 255})`;
+        context.fillRect(left, top, 8, 8);
+        context.fillRect(left + WIDTH, top, 8, 8);
+      }
+    }
+    return texture;
+  };
+
   // A host: a canvas at `fps` with the clock, a moving shape, and (when asked) one flash and beep a second.
   window.startHost = async ({ url, token, fps = 30, codec = "video/H264", flash = false, bitrate = 900000 }) => {
     const canvas = document.createElement("canvas");
@@ -107,11 +127,13 @@
     const track = stream.getVideoTracks()[0];
     const host = { frames: 0, canvas };
     const sound = startSound(flash);
+    const texture = makeTexture();
     const frame = () => {
       const now = unixNow();
       const flashing = flash && isFlash(now);
       context.fillStyle = flashing ? "#fff" : "#101418";
       context.fillRect(0, FLASH_TOP, WIDTH, HEIGHT - FLASH_TOP);
+      if (!flash) context.drawImage(texture, -((host.frames * 211) % WIDTH), FLASH_TOP);
       context.fillStyle = "#4dd2b0";
       context.fillRect((host.frames * 4) % WIDTH, 90, 60, 50);
       context.fillStyle = "#101418";
@@ -218,34 +240,33 @@
     return { resource, postedAt };
   };
 
-  const listenTo = async (track, viewer) => {
-    const audio = new AudioContext({ sampleRate: 48000, latencyHint: "interactive" });
-    await audio.resume();
-    const code = `registerProcessor("onset", class extends AudioWorkletProcessor {
-      constructor() { super(); this.quietUntil = 0; }
-      process([input]) {
-        const samples = input[0];
-        if (samples) for (let index = 0; index < samples.length; index += 1) {
-          if (Math.abs(samples[index]) > 0.1) {
-            const frame = currentFrame + index;
-            if (frame >= this.quietUntil) this.port.postMessage(frame / sampleRate);
-            this.quietUntil = frame + sampleRate * 0.3;
-          }
+  // Notes when each beep begins, on a thread of its own: at the moment that the player pulls it from its jitter buffer, to
+  // which the report adds the way to the loudspeaker. (A WebAudio graph has a queue of its own between the two, which
+  // was seen to grow by 50 ms a minute.)
+  const listenTo = (track, viewer) => {
+    const code = `onmessage = async ({ data }) => {
+      const reader = data.getReader();
+      let quietUntil = 0;
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) return;
+        const pulledAt = Date.now();
+        const samples = new Float32Array(value.numberOfFrames);
+        value.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
+        for (let index = 0; index < samples.length; index += 1) {
+          if (Math.abs(samples[index]) <= 0.1) continue;
+          const at = pulledAt + (index * 1000) / value.sampleRate;
+          if (at >= quietUntil) postMessage(at);
+          quietUntil = at + 300;
         }
-        return true;
+        value.close();
       }
-    });`;
-    await audio.audioWorklet.addModule(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
-    const node = new AudioWorkletNode(audio, "onset");
-    node.port.onmessage = ({ data }) => {
-      const { contextTime, performanceTime } = audio.getOutputTimestamp();
-      viewer.beeps.push(unixAt(performanceTime + (data - contextTime) * 1000));
-    };
-    audio.createMediaStreamSource(new MediaStream([track])).connect(node);
-    const silent = audio.createGain();
-    silent.gain.value = 0;
-    node.connect(silent).connect(audio.destination);
-    viewer.audio = audio;
+    };`;
+    const worker = new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+    worker.onmessage = ({ data }) => viewer.beeps.push(data);
+    const { readable } = new MediaStreamTrackProcessor({ track });
+    worker.postMessage(readable, [readable]);
+    viewer.listener = worker;
   };
 
   window.viewerReport = async ({ since = 0 } = {}) => {
@@ -285,6 +306,9 @@
       if (entry.type === "inbound-rtp" && entry.kind === "audio") {
         report.audio = { packetsReceived: entry.packetsReceived, packetsLost: entry.packetsLost, concealedSamples: entry.concealedSamples, totalSamplesReceived: entry.totalSamplesReceived };
       }
+      if (entry.type === "media-playout") {
+        report.playout = { totalPlayoutDelay: entry.totalPlayoutDelay, totalSamplesCount: entry.totalSamplesCount };
+      }
       if (entry.type === "transport") report.transport = { srtpCipher: entry.srtpCipher, dtlsRole: entry.dtlsRole, tlsVersion: entry.tlsVersion };
     }
     return report;
@@ -294,7 +318,7 @@
     const viewer = window.viewer;
     if (viewer?.resource) await fetch(viewer.resource, { method: "DELETE" }).catch(() => {});
     viewer?.connection?.close();
-    viewer?.audio?.close();
+    viewer?.listener?.terminate();
     document.querySelectorAll("video").forEach((element) => element.remove());
   };
 })();

@@ -64,7 +64,15 @@ async def _measure(viewer: Browser, seconds: float) -> list[float]:
     before = await viewer.call("viewerReport", {"since": 10**9})
     await asyncio.sleep(seconds)
     after: dict[str, Any] = await viewer.call("viewerReport", {"since": 10**9})
-    return pair(after["flashes"][len(before["flashes"]) :], after["beeps"][len(before["beeps"]) :])
+    to_loudspeaker = playout_delay_ms(before["playout"], after["playout"])
+    beeps = [beep + to_loudspeaker for beep in after["beeps"][len(before["beeps"]) :]]
+    return pair(after["flashes"][len(before["flashes"]) :], beeps)
+
+
+def playout_delay_ms(before: dict[str, float], after: dict[str, float]) -> float:
+    """Mean time from the player's jitter buffer to the loudspeaker (webrtc-stats, RTCAudioPlayoutStats), in ms."""
+    samples = after["totalSamplesCount"] - before["totalSamplesCount"]
+    return 1_000 * (after["totalPlayoutDelay"] - before["totalPlayoutDelay"]) / samples if samples else 0.0
 
 
 def pair(flashes: Sequence[float], beeps: Sequence[float]) -> list[float]:

@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod codec;
+pub mod hold;
 pub mod ice;
 pub mod mesh;
 pub mod packet;

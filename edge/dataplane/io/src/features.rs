@@ -1,7 +1,16 @@
 //! What an operator, or a bench run that shows what a feature is worth, can switch off.
 
 /// Every name that `disabled_features` takes.
-pub const FEATURE_NAMES: &[&str] = &["gso", "nack", "cache", "failover", "trunk_nack", "twcc", "backup"];
+pub const FEATURE_NAMES: &[&str] = &[
+    "gso",
+    "nack",
+    "cache",
+    "failover",
+    "trunk_nack",
+    "twcc",
+    "backup",
+    "sound_hold",
+];
 
 /// The features that act in shards; the trunk reads its own from the list of names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,6 +23,8 @@ pub struct Features {
     pub cache: bool,
     /// Publishers get transport-wide feedback.
     pub twcc: bool,
+    /// Sound waits for a picture that players buffer.
+    pub sound_hold: bool,
 }
 
 impl Features {
@@ -28,6 +39,7 @@ impl Features {
             nack: is_on("nack"),
             cache: is_on("cache"),
             twcc: is_on("twcc"),
+            sound_hold: is_on("sound_hold"),
         })
     }
 }

@@ -7,8 +7,9 @@ use crate::time::Time;
 use std::time::Duration;
 
 /// What a repair takes beyond a round trip. A loss at a frame's end shows with the next frame's first packet, 40 ms later at
-/// 25 frames per second; a node's tick and the player's own decoding take the rest.
-const DETECTION: Duration = Duration::from_millis(50);
+/// 25 frames per second; a node's tick and the player's own decoding take 10 ms more. The rest is for the sound, which a player
+/// delays by more than its picture ([`crate::hold`]): with 50 ms in all, repaired sound came too late to be played.
+const DETECTION: Duration = Duration::from_millis(80);
 /// Hops give a repair up 300 ms after they miss a packet; with a far hop's noticing, nothing later than this comes.
 pub const REPAIR_DELAY_MAX_MS: u16 = 500;
 /// Smaller differences are jitter of the round trip, which a player's buffer shall not follow.

@@ -115,6 +115,13 @@ impl Stream {
                 reason: "superseded",
             });
         }
+        // The hop's own part is known before the first heartbeat: a player's buffer shall not begin with a jump.
+        if let Some((via, upstream)) = via.and_then(|via| Some((via, self.upstreams.get_mut(via)?))) {
+            let rtt = net.peers.get(via).and_then(|peer| peer.hop.rtt());
+            if rtt.is_some() && net.config.features.trunk_nack && upstream.repair.said_ms().is_none() {
+                upstream.repair.handle_sample(0, rtt, now);
+            }
+        }
         self.tell_repair_delay(net);
         self.key_frames_wanted.clear();
         self.counter = 0;

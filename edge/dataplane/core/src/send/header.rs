@@ -86,6 +86,11 @@ impl HeaderWriter {
         true
     }
 
+    /// Whether the player was offered to be told a delay, and has been.
+    pub(super) fn tells_playout_delay(&self) -> bool {
+        self.playout_delay.is_some()
+    }
+
     pub(super) fn ssrc(&self) -> Ssrc {
         self.ssrc
     }

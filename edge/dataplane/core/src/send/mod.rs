@@ -264,6 +264,11 @@ impl SendHalf {
         }
     }
 
+    /// Whether the player obeys [`SendHalf::set_repair_delay`]: it would show a picture later than its sound.
+    pub fn buffers_pictures(&self) -> bool {
+        self.tracks.iter().any(TrackSender::buffers_pictures)
+    }
+
     /// The source is gone and no other has come: nothing is due until `switch_source`, which then goes on as at a takeover.
     pub fn clear_source(&mut self) {
         self.repairs.clear();

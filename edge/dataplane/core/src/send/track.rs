@@ -181,6 +181,10 @@ impl TrackSender {
         }
     }
 
+    pub(super) fn buffers_pictures(&self) -> bool {
+        self.kind == MediaKind::Video && self.header.tells_playout_delay()
+    }
+
     fn await_key_frame(&mut self) {
         self.phase = Phase::Awaiting;
         self.behind = false;

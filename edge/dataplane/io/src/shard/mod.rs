@@ -24,7 +24,7 @@ use crossbeam_channel::Receiver as CommandReceiver;
 use egress::Egress;
 use peer::Peer;
 use rooms::{Room, Source};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex};
@@ -125,6 +125,8 @@ pub struct Shard {
     sources: HashMap<SourceHandle, Source>,
     /// Sources with packets that wait for their frame's marker, and since when.
     unflushed: Vec<(SourceHandle, Time)>,
+    /// Sources with sound that waits for its picture, by when the first of it is due.
+    held_sound: BTreeSet<(Time, SourceHandle)>,
     timers: Timers,
     egress: Egress,
     reported_at: Time,
@@ -147,6 +149,7 @@ impl Shard {
             rooms: HashMap::new(),
             sources: HashMap::new(),
             unflushed: Vec::new(),
+            held_sound: BTreeSet::new(),
             timers: Timers::default(),
             egress,
             reported_at: Time::ZERO,
@@ -183,6 +186,7 @@ impl Shard {
         }
         let now = self.now();
         self.flush_overdue(now);
+        self.release_due_sound(now);
         self.serve_due(now);
         if now - self.reported_at >= REPORT_EVERY {
             self.reported_at = now;
@@ -214,6 +218,9 @@ impl Shard {
         }
         if let Some((_, since)) = self.unflushed.first() {
             due = due.min(*since + FLUSH_AFTER);
+        }
+        if let Some(held) = self.next_held_sound() {
+            due = due.min(held);
         }
         if let Some(timer) = self.timers.next() {
             due = due.min(timer);

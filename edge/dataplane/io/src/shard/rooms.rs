@@ -7,8 +7,10 @@ use crate::events::{Event, EventKind};
 use crate::handoff::{Handoff, SourceHandle, WorkerIndex};
 use std::sync::Arc;
 use std::time::Duration;
+use tradewind_core::hold::{SoundHold, hold_for};
 use tradewind_core::packet::MediaPacket;
 use tradewind_core::ring::StreamRing;
+use tradewind_core::session::Session;
 use tradewind_core::source::{Codec, MediaKind, SenderClock, SourceId, SourceInfo};
 use tradewind_core::time::Time;
 
@@ -41,15 +43,46 @@ pub struct Source {
     clocks: Vec<Option<SenderClock>>,
     /// Time in which a loss on its way here is repaired; zero for a host of this edge.
     repair_delay: Duration,
+    /// Sound that waits for its picture, by track; none for video.
+    holds: Vec<Option<SoundHold>>,
+    /// When the first of it is due, as noted in the shard's table.
+    hold_due: Option<Time>,
     /// Packets of a frame whose marker has not come.
     pending: Vec<(u8, Arc<MediaPacket>)>,
     /// When a key frame was last asked of another worker, per track.
     asked_at: Vec<Option<Time>>,
 }
 
+/// Which of a room's viewers get a batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    All,
+    /// Players that were told to show pictures later.
+    BufferingPictures,
+    ShowingAtOnce,
+}
+
+impl Audience {
+    fn includes(self, session: &mut Session) -> bool {
+        self == Audience::All
+            || session
+                .send()
+                .is_some_and(|send| send.buffers_pictures() == (self == Audience::BufferingPictures))
+    }
+}
+
 impl Source {
     fn new(info: Arc<SourceInfo>, owner: WorkerIndex, host: Option<usize>) -> Self {
         let tracks = info.tracks.len();
+        let has_picture = info.tracks.iter().any(|track| track.codec.kind() == MediaKind::Video);
+        let holds = info
+            .tracks
+            .iter()
+            .map(|track| {
+                (has_picture && track.codec.kind() == MediaKind::Audio)
+                    .then(|| SoundHold::new(track.codec.clock_rate()))
+            })
+            .collect();
         Source {
             info,
             owner,
@@ -57,6 +90,8 @@ impl Source {
             rings: (0..tracks).map(|_| StreamRing::new()).collect(),
             clocks: vec![None; tracks],
             repair_delay: Duration::ZERO,
+            holds,
+            hold_due: None,
             pending: Vec::new(),
             asked_at: vec![None; tracks],
         }
@@ -239,6 +274,9 @@ impl Shard {
             }
         }
         self.unflushed.retain(|(waiting, _)| *waiting != handle);
+        if let Some(due) = source.hold_due {
+            self.held_sound.remove(&(due, handle));
+        }
         let room: Arc<str> = source.info.id.room.as_str().into();
         self.choose_source(&room, now);
         self.forget_room(&room);
@@ -358,7 +396,7 @@ impl Shard {
                 Handoff::SenderClock { source, track, clock } => {
                     self.apply_sender_clock(source, track.into(), clock, now);
                 }
-                Handoff::RepairDelay { source, repair_ms } => self.apply_repair_delay(source, repair_ms),
+                Handoff::RepairDelay { source, repair_ms } => self.apply_repair_delay(source, repair_ms, now),
                 Handoff::Interest { room, wanted } => self.handle_interest(from, &room, wanted),
                 Handoff::KeyFrameRequest { source, track } => self.request_key_frame(source, track.into(), now),
                 Handoff::ForeignDatagram(mut datagram) => {
@@ -395,8 +433,7 @@ impl Shard {
             return;
         }
         if source.info.tracks[track].codec.kind() == MediaKind::Audio {
-            // Sound does not wait behind a picture (DESIGN: audio first), and its packets are single.
-            return self.fan_out(handle, &[(track as u8, packet)], now);
+            return self.handle_sound(handle, track, packet, now);
         }
         let is_last = packet.marker;
         if source.pending.is_empty() {
@@ -406,6 +443,72 @@ impl Shard {
         if is_last || source.pending.len() >= PENDING_MAX {
             self.flush_source(handle, now);
         }
+    }
+
+    /// Sound does not wait behind a picture, and its packets are single. Players that buffer the picture get it when their
+    /// picture will be shown, the others at once.
+    fn handle_sound(&mut self, handle: SourceHandle, track: usize, packet: Arc<MediaPacket>, now: Time) {
+        let sound_hold = self.parts.features.sound_hold;
+        let Some(source) = self.sources.get_mut(&handle) else {
+            return;
+        };
+        let hold = source.holds[track].as_mut().filter(|_| sound_hold);
+        let Some(hold) = hold.filter(|_| hold_for(source.repair_delay).is_some()) else {
+            return self.fan_out(handle, &[(track as u8, packet)], Audience::All, now);
+        };
+        hold.handle_packet(Arc::clone(&packet));
+        self.fan_out(handle, &[(track as u8, packet)], Audience::ShowingAtOnce, now);
+        self.release_sound(handle, now);
+    }
+
+    /// Sends the sound whose time has come.
+    pub(super) fn release_due_sound(&mut self, now: Time) {
+        while let Some((due, handle)) = self.held_sound.first().copied() {
+            if due > now {
+                return;
+            }
+            self.release_sound(handle, now);
+        }
+    }
+
+    fn release_sound(&mut self, handle: SourceHandle, now: Time) {
+        let Some(source) = self.sources.get(&handle) else {
+            return;
+        };
+        let wait = hold_for(source.repair_delay).unwrap_or_default();
+        for track in 0..source.holds.len() {
+            loop {
+                let hold = self
+                    .sources
+                    .get_mut(&handle)
+                    .and_then(|source| source.holds[track].as_mut());
+                let Some(packet) = hold.and_then(|hold| hold.poll_packet(wait, now)) else {
+                    break;
+                };
+                self.fan_out(handle, &[(track as u8, packet)], Audience::BufferingPictures, now);
+            }
+        }
+        let Some(source) = self.sources.get_mut(&handle) else {
+            return;
+        };
+        let due = source
+            .holds
+            .iter()
+            .flatten()
+            .filter_map(|hold| hold.poll_timeout(wait))
+            .min();
+        if due != source.hold_due {
+            if let Some(noted) = source.hold_due {
+                self.held_sound.remove(&(noted, handle));
+            }
+            self.held_sound.extend(due.map(|due| (due, handle)));
+            source.hold_due = due;
+        }
+    }
+
+    /// When [`Shard::release_due_sound`] has something to do.
+    pub(super) fn next_held_sound(&self) -> Option<Time> {
+        self.held_sound.first().map(|(due, _)| *due)
     }
 
     /// Sends frames whose marker has not come in time.
@@ -424,7 +527,7 @@ impl Shard {
             return;
         };
         let mut batch = std::mem::take(&mut source.pending);
-        self.fan_out(handle, &batch, now);
+        self.fan_out(handle, &batch, Audience::All, now);
         batch.clear();
         if let Some(source) = self.sources.get_mut(&handle) {
             source.pending = batch; // its memory serves the next frame
@@ -432,7 +535,7 @@ impl Shard {
     }
 
     /// The inner loop of an edge: the packets of one frame, for each viewer in turn, as one run.
-    fn fan_out(&mut self, handle: SourceHandle, batch: &[(u8, Arc<MediaPacket>)], now: Time) {
+    fn fan_out(&mut self, handle: SourceHandle, batch: &[(u8, Arc<MediaPacket>)], audience: Audience, now: Time) {
         let Some(room) = self
             .sources
             .get(&handle)
@@ -444,7 +547,7 @@ impl Shard {
             let Some(peer) = self.peers[*index].as_mut() else {
                 continue;
             };
-            if !peer.session.is_connected() {
+            if !peer.session.is_connected() || !audience.includes(&mut peer.session) {
                 continue;
             }
             for (track, packet) in batch {
@@ -500,7 +603,7 @@ impl Shard {
     }
 
     /// Has players of a source buffer for its repairs.
-    fn apply_repair_delay(&mut self, handle: SourceHandle, repair_ms: u16) {
+    fn apply_repair_delay(&mut self, handle: SourceHandle, repair_ms: u16, now: Time) {
         let Some(source) = self.sources.get_mut(&handle) else {
             return;
         };
@@ -516,6 +619,7 @@ impl Shard {
                 send.set_repair_delay(source.repair_delay);
             }
         }
+        self.release_sound(handle, now);
     }
 
     /// Asks for a key frame of a source, wherever it comes from.
