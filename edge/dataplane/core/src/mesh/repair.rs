@@ -90,10 +90,10 @@ mod tests {
         let mut delay = RepairDelay::default();
         assert_eq!(delay.said_ms(), None);
         delay.handle_sample(110, rtt(160), at(0));
-        assert_eq!(delay.said_ms(), Some(210));
+        assert_eq!(delay.said_ms(), Some(240));
         let mut behind = RepairDelay::default();
-        behind.handle_sample(210, rtt(60), at(0));
-        assert_eq!(behind.said_ms(), Some(210));
+        behind.handle_sample(240, rtt(60), at(0));
+        assert_eq!(behind.said_ms(), Some(240));
         let mut far = RepairDelay::default();
         far.handle_sample(u64::MAX, None, at(0));
         assert_eq!(far.said_ms(), Some(REPAIR_DELAY_MAX_MS));
@@ -104,18 +104,18 @@ mod tests {
         let mut delay = RepairDelay::default();
         delay.handle_sample(0, rtt(100), at(0));
         delay.handle_sample(0, rtt(120), at(1));
-        assert_eq!((delay.said_ms(), delay.needed_ms()), (Some(150), 170), "jitter");
+        assert_eq!((delay.said_ms(), delay.needed_ms()), (Some(180), 200), "jitter");
         delay.handle_sample(0, rtt(121), at(2));
-        assert_eq!(delay.said_ms(), Some(171));
+        assert_eq!(delay.said_ms(), Some(201));
         for second in 3..12 {
             delay.handle_sample(0, rtt(50), at(second));
         }
         delay.handle_sample(0, rtt(110), at(12));
         for second in 13..23 {
             delay.handle_sample(0, rtt(if second == 15 { 80 } else { 50 }), at(second));
-            assert_eq!(delay.said_ms(), Some(171), "a relapse begins the wait anew");
+            assert_eq!(delay.said_ms(), Some(201), "a relapse begins the wait anew");
         }
         delay.handle_sample(0, rtt(50), at(23));
-        assert_eq!(delay.said_ms(), Some(130), "what was needed within the wait");
+        assert_eq!(delay.said_ms(), Some(160), "what was needed within the wait");
     }
 }

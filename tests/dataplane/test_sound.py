@@ -1,0 +1,107 @@
+"""Sound over an ocean waits for the picture, for players that were told to buffer the picture, and for them alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack, VideoStreamTrack
+from av import AudioFrame
+
+from bench.wan.relay import Relay
+from bench.wan.settings import LinkSettings, WanSettings
+from edge.dataplane import PeerConfig, StreamRoute
+from tests.dataplane.harness import PacketPath, identities, packet_path
+from tests.dataplane.peers import peer
+
+PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+LOUD = 3_000
+
+
+class Bell(AudioStreamTrack):
+    """Silence until `ring` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ring = asyncio.Event()
+
+    async def recv(self) -> AudioFrame:
+        frame = await super().recv()
+        if self.ring.is_set():
+            wave = 12_000 * np.sin(2 * np.pi * 1_000 * np.arange(frame.samples) / frame.sample_rate)
+            frame.planes[0].update(wave.astype(np.int16).tobytes())
+        return frame
+
+
+async def view(path: PacketPath, connection: RTCPeerConnection, *, buffers_pictures: bool) -> MediaStreamTrack:
+    """The sound as this viewer gets it."""
+    sound: list[MediaStreamTrack] = []
+    connection.on("track", lambda track: sound.append(track) if track.kind == "audio" else None)
+    connection.addTransceiver("audio", "recvonly")
+    connection.addTransceiver("video", "recvonly")
+    await connection.setLocalDescription(await connection.createOffer())
+    offer = connection.localDescription.sdp
+    if buffers_pictures:
+        offer = offer.rstrip() + f"\r\na=extmap:9 {PLAYOUT_DELAY}\r\n"  # the video section is the last one
+    answer = path.dataplane.view("r", offer.encode())
+    assert (PLAYOUT_DELAY in answer.sdp) == buffers_pictures
+    await connection.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
+    return sound[0]
+
+
+async def heard(track: MediaStreamTrack, plays: asyncio.Event) -> float:
+    """When the bell is heard."""
+    while True:
+        frame = await track.recv()
+        plays.set()
+        if np.abs(frame.to_ndarray()).max() > LOUD:
+            return time.monotonic()
+
+
+@pytest.mark.parametrize("disabled", [[], ["sound_hold"]], ids=["held", "switched off"])
+async def test_sound_waits_for_a_picture_that_is_buffered(tmp_path: Path, disabled: list[str]) -> None:
+    known = identities(tmp_path, ["sg", "fra"])
+    settings = WanSettings(data_dir=tmp_path, seed=1, links=(LinkSettings(a="sg", b="fra", delay_ms=80),))
+    relay = Relay(settings, asyncio.get_running_loop())
+    bell = Bell()
+    try:
+        async with (
+            packet_path(edge_id="sg", identity=known["sg"]) as sg,
+            packet_path(edge_id="fra", identity=known["fra"], disabled_features=disabled) as fra,
+            peer() as host,
+            peer() as buffering,
+            peer() as plain,
+        ):
+            for name, path, other in (("sg", sg, "fra"), ("fra", fra, "sg")):
+                address, port = path.dataplane.trunk_address.rsplit(":", 1)
+                relay.apply_target(name, "trunk", (address, int(port)))
+                through, port_there = relay.sides[name, other, "trunk"].address[:2]
+                path.dataplane.set_peers([PeerConfig(edge_id=other, address=f"{through}:{port_there}")])
+            host.addTrack(bell)
+            host.addTrack(VideoStreamTrack())
+            await host.setLocalDescription(await host.createOffer())
+            answer = sg.dataplane.publish("r", host.localDescription.sdp.encode(), 7)
+            await host.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
+            await sg.event("source_started")
+            fra.dataplane.set_routes(
+                [StreamRoute(room="r", incarnation=7, source_edge="sg", primary=["fra", "sg"], backup=[], reason="test")]
+            )
+            playing = [asyncio.Event(), asyncio.Event()]
+            async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+                waits = tasks.create_task(heard(await view(fra, buffering, buffers_pictures=True), playing[0]))
+                at_once = tasks.create_task(heard(await view(fra, plain, buffers_pictures=False), playing[1]))
+                for plays in playing:
+                    await plays.wait()
+                bell.ring.set()
+            later_ms = 1_000 * (waits.result() - at_once.result())
+            # Held for the round trip of 160 ms, 80 ms of repair less 100 ms of the player's own.
+            if disabled:
+                assert abs(later_ms) < 90, later_ms
+            else:
+                assert 90 < later_ms < 260, later_ms
+    finally:
+        relay.close()
