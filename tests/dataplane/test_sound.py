@@ -88,7 +88,11 @@ async def test_sound_waits_for_a_picture_that_is_buffered(tmp_path: Path, disabl
             await host.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
             await sg.event("source_started")
             fra.dataplane.set_routes(
-                [StreamRoute(room="r", incarnation=7, source_edge="sg", primary=["fra", "sg"], backup=[], reason="test")]
+                [
+                    StreamRoute(
+                        room="r", incarnation=7, source_edge="sg", primary=["fra", "sg"], backup=[], reason="test"
+                    )
+                ]
             )
             playing = [asyncio.Event(), asyncio.Event()]
             async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
