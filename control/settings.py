@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from tradewind.common.settings import ProcessSettings, Section
 
@@ -39,6 +39,12 @@ class Grpc(Section):
     """TCP port; 0 takes a free one."""
     public_address: str = ""
     """host:port that enrolled edges are told; empty: the bound address."""
+
+    @model_validator(mode="after")
+    def _edges_can_dial(self) -> Self:
+        if self.host.strip("[]") in ("0.0.0.0", "::") and not self.public_address:
+            raise ValueError(f"host {self.host} is no address that edges can dial: set public_address")
+        return self
 
 
 class Metrics(Section):

@@ -14,6 +14,8 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from tradewind.common.settings import Loaded, ProcessSettings, Section, load_settings, parse_flags
 from tradewind.common.tokens import decode_public_key
 
+# Bound to these, a socket takes everything; told to others, they mean nothing.
+WILDCARDS = ("0.0.0.0", "::")
 EDGE_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
@@ -38,6 +40,11 @@ def _url(value: str) -> str:
     if value and not re.fullmatch(r"https?://[^/\s?#]+", value):
         raise ValueError("write http://host:port or https://host, without a path")
     return value
+
+
+def _check_dialled(host: str, public_address: str) -> None:
+    if host.strip("[]") in WILDCARDS and not public_address:
+        raise ValueError(f"host {host} is no address that other edges can dial: set public_address")
 
 
 def _public_key(value: str) -> str:
@@ -71,6 +78,12 @@ class Http(Section):
     ice_servers: tuple[str, ...] = ()
     """URLs put into `Link: <…>; rel="ice-server"` of answers (RFC 9725 §4.6), for viewers behind strict firewalls."""
 
+    @model_validator(mode="after")
+    def _pages_are_reachable(self) -> Self:
+        if self.host.strip("[]") in WILDCARDS and not self.public_url:
+            raise ValueError(f"host {self.host} is no address that browsers can open: set public_url")
+        return self
+
 
 class Media(Section):
     """The packet path's sockets and shards."""
@@ -92,7 +105,7 @@ class Media(Section):
 
     @model_validator(mode="after")
     def _candidates_are_reachable(self) -> Self:
-        wild = [host for host in self.host if host.strip("[]") in ("0.0.0.0", "::")]
+        wild = [host for host in self.host if host.strip("[]") in WILDCARDS]
         if wild and not self.announce:
             raise ValueError(f"host {wild[0]} is no address that viewers can send to: set announce to public ones")
         return self
@@ -110,6 +123,11 @@ class Trunk(Section):
     window_bytes: Annotated[int, Field(ge=64 * 1024)] = 4 * 1024 * 1024
     """Bytes in flight per trunk: bandwidth × RTT of the fattest one, here 100 Mbit/s × 300 ms."""
 
+    @model_validator(mode="after")
+    def _others_can_dial(self) -> Self:
+        _check_dialled(self.host, self.public_address)
+        return self
+
 
 class Probe(Section):
     """Path measurements to other edges."""
@@ -120,6 +138,11 @@ class Probe(Section):
     """UDP port; 0 takes a free one."""
     public_address: Address = ""
     """host:port at which other edges reach this prober; empty: the bound address."""
+
+    @model_validator(mode="after")
+    def _others_can_dial(self) -> Self:
+        _check_dialled(self.host, self.public_address)
+        return self
 
 
 class Metrics(Section):
@@ -132,10 +155,10 @@ class Metrics(Section):
 
 
 class Control(Section):
-    """Where the control plane is. Without `grpc_address` the edge runs alone on static routes."""
+    """Where the control plane is. Without `http_url` and `grpc_address` the edge runs alone on static routes."""
 
     grpc_address: Address = ""
-    """host:port of control's gRPC."""
+    """host:port of control's gRPC; empty: the one that control named at enrolment."""
     http_url: Url = ""
     """Base URL for enrolment, https://host:port."""
     join_token: SecretStr = SecretStr("")

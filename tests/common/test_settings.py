@@ -131,10 +131,22 @@ def test_wild_address_needs_announced_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("section", "wanted"), [("http", "public_url"), ("trunk", "public_address"), ("probe", "public_address")]
+)
+def test_an_address_that_nobody_can_reach_is_not_told_to_others(tmp_path: Path, section: str, wanted: str) -> None:
+    (told,) = problems(tmp_path, f'[{section}]\nhost = "0.0.0.0"\n')
+    assert f"set {wanted}" in told
+    value = "https://sg.example.net" if wanted == "public_url" else "203.0.113.7:7701"
+    load(tmp_path, f'[{section}]\nhost = "0.0.0.0"\n{wanted} = "{value}"\n')
+
+
+@pytest.mark.parametrize(
     ("host", "is_open"),
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("10.0.0.1", False), ("0.0.0.0", False), ("a.b", False)],
 )
 def test_rooms_are_open_on_loopback_only(tmp_path: Path, host: str, is_open: bool) -> None:
-    settings = load(tmp_path, flags={"http.host": host, "rooms.open_rooms": "demo"}).settings
+    settings = load(
+        tmp_path, flags={"http.host": host, "http.public_url": "https://a.b", "rooms.open_rooms": "demo"}
+    ).settings
     assert settings.room_is_open("demo") is is_open
     assert not settings.room_is_open("other")

@@ -289,7 +289,7 @@ async def test_bad_token_is_refused_in_an_open_room_too(edge: RunningEdge) -> No
 
 
 async def test_rooms_are_open_on_loopback_only(tmp_path: Path) -> None:
-    settings = edge_settings(tmp_path, http={"host": "0.0.0.0"})
+    settings = edge_settings(tmp_path, http={"host": "0.0.0.0", "public_url": "https://sg.example.net"})
     async with running_edge(settings) as edge, client(edge) as http:
         problem(await http.post("/whep/demo", content=b"x", headers=SDP), 401, "token_missing")
         assert (await http.get("/v1/rooms/demo/join")).json()["token_required"] is True

@@ -14,12 +14,16 @@ SettingsInvalid
 
 from __future__ import annotations
 
+import ast
 import difflib
+import inspect
 import json
 import re
+import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_origin
 
@@ -40,7 +44,8 @@ class SettingsInvalid(ValueError):
 class Section(BaseModel):
     """A table of settings, for example `[http]`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    # Not `use_attribute_docstrings`: it reads the source of every class at import, a quarter of a second for an edge.
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -87,8 +92,8 @@ class Loaded(Generic[SettingsT]):
     def rows(self) -> list[SettingRow]:
         """Every setting in order; secrets are not shown."""
         return [
-            SettingRow(key, _shown(value), self.origin(key), (field.description or "").strip())
-            for key, field, value in _walk(self.settings)
+            SettingRow(key, _shown(value), self.origin(key), description)
+            for key, description, value in _walk(self.settings)
         ]
 
 
@@ -131,6 +136,22 @@ def parse_flags(pairs: list[str]) -> dict[str, str]:
             raise SettingsInvalid([f"--set {pair}: write KEY=VALUE, for example --set http.port=0"])
         result[key.strip()] = value
     return result
+
+
+def descriptions(model: type[BaseModel]) -> dict[str, str]:
+    """What stands below each field of a settings class, as PEP 257 has it for attributes."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    assert isinstance(body, ast.ClassDef), "the source of a class"
+    found: dict[str, str] = {}
+    for field, text in pairwise(body.body):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
+            found[field.target.id] = " ".join(str(text.value.value).split())
+    return found
 
 
 def _structured(field: FieldInfo | None, value: Any) -> Any:
@@ -261,13 +282,15 @@ def _section(field: FieldInfo) -> type[BaseModel] | None:
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
-def _walk(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, FieldInfo, Any]]:
+def _walk(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
+    """(key, description, value) of every setting."""
+    described = descriptions(type(model))
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
         if isinstance(value, BaseModel) and _section(field):
             yield from _walk(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", field, value
+            yield f"{prefix}{name}", described.get(name, ""), value
 
 
 def _shown(value: Any) -> str:
