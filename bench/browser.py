@@ -33,7 +33,7 @@ _ARGUMENTS: Final = (
 )
 
 
-class BrowserMissing(RuntimeError):
+class BrowserMissing(OSError):
     """No Chromium on this machine; the text says how to get one."""
 
 

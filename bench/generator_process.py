@@ -15,7 +15,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 _LINE_MAX_BYTES: Final = 64 * 1024 * 1024
 
 
-class GeneratorMissing(RuntimeError):
+class GeneratorMissing(OSError):
     """The generator is not built; the text says how to build it."""
 
 

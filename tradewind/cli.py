@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
-if TYPE_CHECKING:
-    from tradewind.common.settings import Loaded, ProcessSettings
-
-SettingsT = TypeVar("SettingsT", bound="ProcessSettings")
+from tradewind.operate.shell import edge_url, load_process, one_line_errors, settings_of, wait_for
 
 app = typer.Typer(
     name="tradewind",
@@ -30,23 +27,52 @@ ExitWithParent = Annotated[bool, typer.Option("--exit-with-parent", help="Stop w
 
 
 def main() -> None:
-    """Entry point of the `tradewind` script."""
-    app()
+    """Entry point of the `tradewind` script. What was typed wrongly is one line too, never a box that wraps."""
+    try:
+        status = app(prog_name="tradewind", standalone_mode=False)
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        told = " ".join(error.format_message().split())
+        if told:  # nothing was typed after a group: its help is out already
+            path = context.command_path if context is not None else "tradewind"
+            stop = "" if told.endswith((".", "?")) else "."
+            typer.secho(f"tradewind: {told}{stop} See `{path} --help`.", err=True, fg=typer.colors.RED)
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
-@app.callback()
-def _root() -> None:
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"tradewind {version('tradewind')}")
+        except PackageNotFoundError:
+            typer.echo("tradewind, not installed: run `make setup`")
+        raise typer.Exit(0)
+
+
+@app.callback(
+    epilog="Start here: [bold]tradewind up[/bold]. Each command has examples: [bold]tradewind COMMAND --help[/bold]."
+)
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
     """Without this, typer would make a lone command the program itself."""
 
 
 @app.command(epilog="Example: [bold]tradewind wan --config wan.toml[/bold]")
 def wan(config: ConfigOption, exit_with_parent: ExitWithParent = False, wait_for_config: WaitForConfig = False) -> None:
     """Run the WAN emulator: UDP links with delay, jitter, loss in bursts, a rate and blackouts."""
-    from bench.wan import main as process
-    from bench.wan import settings
+    with one_line_errors():
+        from bench.wan import main as process
+        from bench.wan import settings
 
-    with _one_line_errors():
-        _wait_for(config if wait_for_config else None)
+        wait_for(config if wait_for_config else None)
         process.run(settings.load(config), exit_with_parent=exit_with_parent)
 
 
@@ -64,12 +90,12 @@ def edge(
     wait_for_config: WaitForConfig = False,
 ) -> None:
     """Run an edge: takes publishers and viewers near it, and trunks to other edges."""
-    from edge import main as process
-    from edge.settings import EdgeSettings
+    with one_line_errors():
+        from edge import main as process
+        from edge.settings import EdgeSettings
 
-    with _one_line_errors():
-        _wait_for(config if wait_for_config else None)
-        process.run(_load(EdgeSettings, config, settings), exit_with_parent=exit_with_parent)
+        wait_for(config if wait_for_config else None)
+        process.run(load_process(EdgeSettings, config, settings), exit_with_parent=exit_with_parent)
 
 
 @app.command(epilog="Example: [bold]tradewind control --config control.toml[/bold]")
@@ -80,12 +106,12 @@ def control(
     wait_for_config: WaitForConfig = False,
 ) -> None:
     """Run the control plane: enrols edges, hears their measurements, sends them routes; serves the console."""
-    from control import main as process
-    from control.settings import ControlSettings
+    with one_line_errors():
+        from control import main as process
+        from control.settings import ControlSettings
 
-    with _one_line_errors():
-        _wait_for(config if wait_for_config else None)
-        process.run(_load(ControlSettings, config, settings), exit_with_parent=exit_with_parent)
+        wait_for(config if wait_for_config else None)
+        process.run(load_process(ControlSettings, config, settings), exit_with_parent=exit_with_parent)
 
 
 @app.command(
@@ -100,10 +126,10 @@ def up(
     broadcast: Annotated[bool, typer.Option(help="Publish the test picture into room demo.")] = True,
 ) -> None:
     """Start control and edges on this machine, with emulated links between regions and a live broadcast."""
-    from tradewind.up import main as process
-    from tradewind.up.regions import parse_regions
+    with one_line_errors():
+        from tradewind.up import main as process
+        from tradewind.up.regions import parse_regions
 
-    with _one_line_errors():
         plan = process.UpPlan(
             regions=parse_regions(regions), port_base=port_base, data_dir=data_dir, broadcast=broadcast
         )
@@ -134,9 +160,9 @@ def demo_link(
     data_dir: Annotated[Path, typer.Option(help="That of `tradewind up`.")] = Path(".tradewind"),
 ) -> None:
     """Make a link of the running `tradewind up` bad, or good again."""
-    from tradewind.operate.demo import change_link
+    with one_line_errors():
+        from tradewind.operate.demo import change_link
 
-    with _one_line_errors():
         if not clear and not blackout and loss is None and delay is None:
             raise ValueError("say what to change: --loss, --delay, --blackout or --clear")
         line = change_link(data_dir, a, b, loss_percent=loss, delay_ms=delay, blackout=blackout, clear=clear)
@@ -154,9 +180,11 @@ def bench(
     without: Annotated[list[str] | None, typer.Option(help="Switch a feature off; repeatable.")] = None,
 ) -> None:
     """Measure scenarios against their bars. Exit: 0 all hold, 6 one falls short, 5 a run proves nothing."""
-    from bench import registry
+    with one_line_errors():
+        from bench import registry
 
-    with _one_line_errors():
+        if scenario == "all" and without:
+            raise ValueError("--without goes with one scenario: each can do without other features")
         if scenario != "all":
             raise typer.Exit(registry.run(scenario, seed=seed, quick=quick, without=without or (), json_file=json_file))
         codes = []
@@ -169,15 +197,15 @@ def bench(
 @app.command(epilog="Example: [bold]tradewind doctor --config sg.toml[/bold]")
 def doctor(config: OptionalConfig = None, settings: SetOption = None) -> None:
     """Say whether this machine can run an edge well, and what to do about it. Exit code 1 when it cannot."""
-    from tradewind.operate.doctor import Verdict, examine
-
     bad = False
-    with _one_line_errors():
+    with one_line_errors():
+        from tradewind.operate.doctor import Verdict, examine
+
         loaded = None
         if config is not None or settings:
             from edge.settings import EdgeSettings
 
-            loaded = _load(EdgeSettings, config, settings).settings
+            loaded = load_process(EdgeSettings, config, settings).settings
         for finding in examine(loaded):
             bad = bad or finding.verdict is Verdict.BAD
             colour = {"ok": typer.colors.GREEN, "poor": typer.colors.YELLOW, "bad": typer.colors.RED}[finding.verdict]
@@ -188,20 +216,29 @@ def doctor(config: OptionalConfig = None, settings: SetOption = None) -> None:
 
 @app.command(
     "config",
-    epilog="Examples: [bold]tradewind config edge --config sg.toml[/bold], [bold]tradewind config control[/bold]",
+    epilog="Examples: [bold]tradewind config edge --config sg.toml[/bold], "
+    "[bold]tradewind config control --describe[/bold]",
 )
 def show_config(
-    process: Annotated[str, typer.Argument(help="edge or control.")],
+    process: Annotated[str, typer.Argument(help="edge or control.")] = "",
     config: OptionalConfig = None,
     settings: SetOption = None,
     describe: Annotated[bool, typer.Option("--describe", help="With what each setting means.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="The reference of both processes, as in docs/configuration.md.")
+    ] = False,
 ) -> None:
     """Print every setting of a process with its value and where the value comes from."""
-    with _one_line_errors():
-        for row in _settings_of(process, config, settings).rows():
+    with one_line_errors():
+        if markdown:
+            from tradewind.operate.reference import settings_reference
+
+            typer.echo(settings_reference(), nl=False)
+            return
+        for row in settings_of(process, config, settings).rows():
             typer.echo(f"{row.key} = {row.value}  ({row.origin})")
             if describe and row.description:
-                typer.echo(f"    {' '.join(row.description.split())}")
+                typer.echo(f"    {row.description}")
 
 
 @app.command("dev-certs", epilog="Example: [bold]tradewind dev-certs certs --edges sg,fra[/bold]")
@@ -210,11 +247,39 @@ def dev_certs(
     edges: Annotated[str, typer.Option(help="Edge ids, separated by commas.")],
 ) -> None:
     """Make certificates for edges that run without control (static routes)."""
-    from tradewind.operate.certificates import make_certificates
+    with one_line_errors():
+        from tradewind.operate.certificates import make_certificates
 
-    with _one_line_errors():
-        for path in make_certificates(directory, [name.strip() for name in edges.split(",") if name.strip()]):
+        names = [name.strip() for name in edges.split(",") if name.strip()]
+        if not names:
+            raise ValueError("--edges names no edge: write their ids, for example --edges sg,fra")
+        for path in make_certificates(directory, names):
             typer.echo(f"{path}/identity  (set data_dir = {str(path)!r})")
+
+
+@app.command(
+    epilog="Examples: [bold]tradewind token --data-dir /var/lib/tradewind/control --room sale --role host --person anna"
+    "[/bold], [bold]tradewind token --room sale --role viewer --person guest-17 --hours 2[/bold]"
+)
+def token(
+    room: Annotated[str, typer.Option(help="The one room it opens.")],
+    role: Annotated[str, typer.Option(help="host, viewer or moderator.")],
+    person: Annotated[str, typer.Option(help="Who it is for: the id that your own system knows them by.")],
+    name: Annotated[str, typer.Option(help="Name shown beside their comments.")] = "",
+    hours: Annotated[float, typer.Option(help="How long it is good for.")] = 12.0,
+    data_dir: Annotated[Path, typer.Option(help="That of control, where the signing key is.")] = Path(
+        ".tradewind/control"
+    ),
+) -> None:
+    """Print an access token for one person in one room. Run it where control runs."""
+    import time
+
+    with one_line_errors():
+        from tradewind.operate.access import issue_token
+
+        typer.echo(
+            issue_token(data_dir, room=room, role=role, person=person, name=name, valid_hours=hours, unix_s=time.time())
+        )
 
 
 publish_app = typer.Typer(no_args_is_help=True, help="Publish into a room.")
@@ -238,82 +303,13 @@ def publish_test(
     exit_with_parent: ExitWithParent = False,
 ) -> None:
     """Publish a moving picture with a clock and a 440 Hz tone until interrupted."""
-    from tradewind.up import broadcast
+    with one_line_errors():
+        urls = [edge_url(place) if place else "" for place in (edge, check)]
+        from tradewind.up import broadcast
 
-    with _one_line_errors():
-        urls = [_edge_url(place) if place else "" for place in (edge, check)]
         broadcast.main(
             room=room, edge=urls[0], token=token, check=urls[1], title=title, exit_with_parent=exit_with_parent
         )
-
-
-def _edge_url(place: str) -> str:
-    """A URL as it is; a ready.json is waited for and read."""
-    import json
-
-    if "://" in place:
-        return place
-    _wait_for(Path(place))
-    return f"http://127.0.0.1:{json.loads(Path(place).read_text(encoding='utf-8'))['http']}"
-
-
-def _wait_for(path: Path | None) -> None:
-    """Until the file is there, or standard input has closed. Files that are waited for appear whole."""
-    import os
-    import select
-    import sys
-    import time
-
-    while path is not None and not path.exists():
-        if sys.stdin.isatty():
-            time.sleep(0.02)
-        elif select.select([sys.stdin], [], [], 0.02)[0] and not os.read(0, 1):
-            raise typer.Exit(0)
-
-
-def _settings_of(process: str, config: Path | None, pairs: list[str] | None) -> Loaded[Any]:
-    """With an example in the place of a value that has no default, so that all settings can be shown without a file."""
-    from dataclasses import replace
-
-    examples = {"data_dir": f".tradewind/{process}"}
-    model: type[ProcessSettings]
-    if process == "edge":
-        from edge.settings import EdgeSettings
-
-        model = EdgeSettings
-        examples["edge_id"] = "sg"
-    elif process == "control":
-        from control.settings import ControlSettings
-
-        model = ControlSettings
-    else:
-        raise ValueError(f"there is no process {process!r}: say edge or control")
-    if config is not None:
-        return _load(model, config, pairs)
-    given = {pair.partition("=")[0].strip() for pair in pairs or []}
-    missing = {key: value for key, value in examples.items() if key not in given}
-    loaded = _load(model, None, [*(f"{key}={value}" for key, value in missing.items()), *(pairs or [])])
-    return replace(loaded, origins={**loaded.origins, **dict.fromkeys(missing, "example: it has no default")})
-
-
-def _load(model: type[SettingsT], config: Path | None, pairs: list[str] | None) -> Loaded[SettingsT]:
-    import os
-
-    from tradewind.common.settings import load_settings, parse_flags
-
-    return load_settings(model, toml_path=config, environ=os.environ, flags=parse_flags(pairs or []))
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """An expected failure is one line and exit code 1; bugs keep their traceback."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise typer.Exit(1) from None  # whoever read our output has seen enough
-    except (OSError, ValueError) as error:
-        typer.secho(f"tradewind: {error}", err=True, fg=typer.colors.RED)
-        raise typer.Exit(1) from error
 
 
 if __name__ == "__main__":

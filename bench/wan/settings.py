@@ -23,9 +23,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, model_validator
 
 from bench.wan.model import LinkConditions
+from tradewind.common.settings import SettingsInvalid
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 EdgeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
@@ -105,6 +106,18 @@ class WanSettings(_Model):
 
 
 def load(path: Path) -> WanSettings:
-    """Raises OSError, tomllib.TOMLDecodeError or pydantic.ValidationError, each naming what is wrong."""
-    with path.open("rb") as file:
-        return WanSettings.model_validate(tomllib.load(file))
+    """Raises SettingsInvalid, with a line for each thing that is wrong."""
+    try:
+        return WanSettings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise SettingsInvalid([f"{path}: cannot be read: {error.strerror}"]) from None
+    except ValidationError as error:
+        raise SettingsInvalid([f"{path}: {_told(item)}" for item in error.errors()]) from None
+    except ValueError as error:  # neither TOML nor UTF-8
+        raise SettingsInvalid([f"{path}: {error}"]) from None
+
+
+def _told(item: Any) -> str:
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).removeprefix(".")
+    text = "unknown key" if item["type"] == "extra_forbidden" else str(item["msg"]).removeprefix("Value error, ")
+    return f"{key}: {text}" if key else text

@@ -45,6 +45,8 @@ def _control_url(data_dir: Path) -> str:
         running: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DemoError(f"no fleet is running here ({path} is missing): start one with `tradewind up`") from None
+    except ValueError:
+        raise DemoError(f"{path} cannot be read: start the fleet again with `tradewind up`") from None
     return f"http://127.0.0.1:{running['control']['http']}"
 
 
