@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -54,3 +55,32 @@ async def test_it_arrives_stands_aside_for_another_host_and_comes_back(tmp_path:
                 assert first.lines.empty()
                 assert second.lines.empty()
             await first.says("publishing")
+
+
+async def test_a_key_not_known_yet_is_waited_for_and_a_wrong_role_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broadcast, "RETRY_S", 0.0)
+    answers = iter(["401 token_unknown_key", "401 token_unknown_key", "403 token_wrong_role"])
+    posts: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        if head.startswith("post"):
+            await reader.readexactly(int(head.partition("content-length: ")[2].split()[0]))
+            status, reason = next(answers).split()
+            posts.append(reason)
+        else:
+            status, reason = "404", "not_found"  # nobody hosts
+        body = json.dumps({"status": int(status), "reason": reason, "detail": f"because of {reason}"})
+        writer.write(f"HTTP/1.1 {status} No\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
+        await writer.drain()
+        writer.close()
+
+    said: list[str] = []
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        plan = BroadcastPlan(whip_url=f"http://127.0.0.1:{port}/whip/demo", title="test")
+        with pytest.raises(broadcast.BroadcastRefused, match="refused: because of token_wrong_role"):
+            async with asyncio.timeout(30):
+                await broadcast.run(plan, asyncio.Event(), said.append)
+    assert posts == ["token_unknown_key", "token_unknown_key", "token_wrong_role"]
+    assert said == ["waiting: 401 token_unknown_key: because of token_unknown_key"]

@@ -62,3 +62,9 @@ def test_a_port_base_gives_every_process_its_own_ports() -> None:
     given += [ports.edge(index, offset) for index in range(5) for offset in range(5)]
     assert len(set(given)) == len(given)
     assert plan.Ports().edge(1, 1) == 0
+    assert sorted(port for _, port in ports.all(5)) == sorted(given)
+    control = plan.ControlAddress(1, 2, "tw1.x")
+    edge = plan.edge_settings(REGIONS["gru"], 2, "/tmp/gru", control, {"links": []}, ports)
+    kinds = {"http": "tcp", "media": "udp", "trunk": "udp", "probe": "udp", "metrics": "tcp"}
+    assert {(kind, edge[name]["port"]) for name, kind in kinds.items()} <= set(ports.all(3))
+    assert plan.Ports().all(5) == []

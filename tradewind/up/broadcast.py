@@ -31,6 +31,16 @@ RETRY_S = 1.0
 CONNECT_TIMEOUT_S = 15.0
 
 
+# What no waiting helps against: a wrong room name, a token that is missing, expired or another's, no such address.
+FINAL_STATUSES = frozenset({400, 401, 403, 404, 405})
+# An edge that has just started gets the keys of tokens a moment later.
+PASSING_REASONS = frozenset({"token_unknown_key", "token_not_yet_valid"})
+
+
+class BroadcastRefused(OSError):
+    """The edge will not have this host, now or later; the text says why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BroadcastPlan:
     """Where to publish, and whether to prove that it arrives."""
@@ -65,16 +75,32 @@ def main(*, room: str, edge: str, token: str, check: str, title: str, exit_with_
 
 
 async def run(plan: BroadcastPlan, stop: asyncio.Event, say: Callable[[str], None]) -> None:
-    """Publishes until `stop`. `say` gets one line per event: connected, frames arriving, trouble."""
+    """Publishes until `stop`. `say` gets one line per event: connected, frames arriving, trouble.
+
+    Raises BroadcastRefused when the edge says no for good.
+    """
     checked = not plan.check_url
+    trouble = ""
     while not stop.is_set():
         try:
             checked = await _publish(plan, stop, say, checked=checked)
-        except (SignallingRefused, httpx.HTTPError, TimeoutError) as error:
-            say(f"waiting: {error or type(error).__name__}")
+            trouble = ""
+        except SignallingRefused as error:
+            if error.status in FINAL_STATUSES and error.reason not in PASSING_REASONS:
+                raise BroadcastRefused(f"{plan.whip_url} refused: {error.detail}") from None
+            trouble = _tell(say, trouble, str(error))
+        except (httpx.HTTPError, TimeoutError) as error:
+            trouble = _tell(say, trouble, f"{plan.whip_url}: {str(error) or type(error).__name__}")
         await _wait(stop, RETRY_S)
         while not stop.is_set() and await _somebody_hosts(plan):
             await _wait(stop, RETRY_S)
+
+
+def _tell(say: Callable[[str], None], told: str, trouble: str) -> str:
+    """The same trouble is said once, however often it is met."""
+    if trouble != told:
+        say(f"waiting: {trouble}")
+    return trouble
 
 
 async def _publish(plan: BroadcastPlan, stop: asyncio.Event, say: Callable[[str], None], *, checked: bool) -> bool:
@@ -100,25 +126,33 @@ async def _publish(plan: BroadcastPlan, stop: asyncio.Event, say: Callable[[str]
         say("publishing")
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(_forward_key_frame_requests(sender, video))
-            if not checked:
-                checked = await _check(plan, say)
+            proving = tasks.create_task(_prove(plan, say) if not checked else asyncio.sleep(0))
             waiting = [tasks.create_task(stop.wait()), tasks.create_task(ended.wait())]
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in (watching, *waiting):
+            checked = proving.done()
+            for task in (watching, proving, *waiting):
                 task.cancel()
     if not stop.is_set():
         say("the session ended")
     return checked
 
 
-async def _check(plan: BroadcastPlan, say: Callable[[str], None]) -> bool:
-    frames = 0
-    with suppress(SignallingRefused, httpx.HTTPError):
-        frames = await count_frames(plan.check_url, wanted=plan.check_frames, timeout_s=plan.check_timeout_s)
-    arrived = frames >= plan.check_frames
-    short = f"waiting: {frames} frames in {plan.check_timeout_s:.0f} s at {plan.check_url}"
-    say(f"frames {frames}" if arrived else short)
-    return arrived
+async def _prove(plan: BroadcastPlan, say: Callable[[str], None]) -> None:
+    """Until frames have been seen at the other edge."""
+    trouble = ""
+    while True:
+        try:
+            frames = await count_frames(
+                plan.check_url, wanted=plan.check_frames, timeout_s=plan.check_timeout_s, token=plan.token
+            )
+            if frames >= plan.check_frames:
+                say(f"frames {frames}")
+                return
+            found = f"{frames} frames in {plan.check_timeout_s:.0f} s"
+        except (SignallingRefused, httpx.HTTPError) as error:
+            found = str(error) or type(error).__name__
+        trouble = _tell(say, trouble, f"{plan.check_url}: {found}")
+        await asyncio.sleep(RETRY_S)
 
 
 def _add_video(connection: Any, video: TestVideo) -> RTCRtpSender:

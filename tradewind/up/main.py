@@ -4,19 +4,19 @@ regions."""
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import shutil
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from tradewind.common.process import DataDirectory
+from tradewind.common.process import DataDirectory, probe_port
 from tradewind.up import plan
 from tradewind.up.children import Child, ChildFailedError, Children
 from tradewind.up.regions import Region, rtt_ms
@@ -26,6 +26,7 @@ ROOM = "demo"
 # On two busy cores; an idle machine needs a tenth of it.
 READY_TIMEOUT_S = 60.0
 FRAMES_TIMEOUT_S = 90.0
+EMULATOR_TIMEOUT_S = 10.0
 SEED = 1
 
 
@@ -49,6 +50,7 @@ async def _run(up: UpPlan) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
+    _probe_ports(up)
     directory = DataDirectory(up.data_dir)
     children = Children(up.data_dir / "logs")
     failures: list[OSError] = []
@@ -79,6 +81,7 @@ async def _run(up: UpPlan) -> int:
 
 async def _serve(up: UpPlan, children: Children) -> None:
     started = time.monotonic()
+    _say(f"starting {', '.join(region.city for region in up.regions)} and the links between them")
     _make_room(up.data_dir)
     fleet = Fleet(up)
     # All start at once and load their libraries; each goes on when its settings, which name its elders' ports, are
@@ -105,7 +108,7 @@ async def _serve(up: UpPlan, children: Children) -> None:
     ready = {
         edge.name: await edge.wait_ready(fleet.folder(edge.name) / "ready.json", READY_TIMEOUT_S) for edge in edges
     }
-    await _register_targets(wan_ready["admin"], ready)
+    await asyncio.to_thread(_register_targets, wan_ready["admin"], ready)
     for name, content in ready.items():
         _say(f"edge     {name} 127.0.0.1:{content['http']}")
     _write_up(up, wan_ready, control_ready, ready)
@@ -113,14 +116,21 @@ async def _serve(up: UpPlan, children: Children) -> None:
     ingest, viewing = fleet.ingest, fleet.viewing
     urls = {name: f"http://127.0.0.1:{content['http']}" for name, content in ready.items()}
     if broadcast is not None:
-        await _wait_for_frames(broadcast, urls[viewing], up.data_dir)
+        _say(f"waiting for a picture to cross from {ingest} to {viewing}")
+        try:
+            async with asyncio.timeout(FRAMES_TIMEOUT_S):
+                await _wait_for_frames(broadcast, children.children)
+        except TimeoutError:
+            raise ChildFailedError(
+                f"no frames at {urls[viewing]} after {FRAMES_TIMEOUT_S:.0f} s; the logs are in {up.data_dir / 'logs'}"
+            ) from None
         took_s = time.monotonic() - started
         _say(f"a broadcast enters at {ingest} and comes out at {viewing} ({took_s:.1f} s after the start)")
     # Plain lines, whole and unstyled: people and scripts copy them.
     print(f"watch {urls[viewing]}/watch/{ROOM}")
     print(f"studio {urls[ingest]}/studio/{ROOM}")
     print(f"console http://127.0.0.1:{control_ready['http']}/console", flush=True)
-    _say(f"Ctrl-C ends it. Make a link bad: tradewind demo link {ingest} {viewing} --loss 10 --delay 400")
+    _say(f"Ctrl-C ends it. Make a link bad: {_demo_link(up, ingest, viewing)} --loss 10 --delay 400")
     await _report_deaths(children)
 
 
@@ -156,32 +166,55 @@ class Fleet:
         return self._up.data_dir / "settings" / f"{name}.toml"
 
 
-async def _register_targets(wan_admin: str, edges: dict[str, dict[str, Any]]) -> None:
-    async with httpx.AsyncClient(base_url=f"http://{wan_admin}", trust_env=False) as http:
+def _probe_ports(up: UpPlan) -> None:
+    """Before anything starts: a taken port is named with its owner and the option that changes it."""
+    for kind, port in plan.Ports(up.port_base).all(len(up.regions)):
+        probe_port(kind, "127.0.0.1", port, "--port-base")
+
+
+def _register_targets(wan_admin: str, edges: dict[str, dict[str, Any]]) -> None:
+    """Tells the emulator where each edge listens."""
+    connection = http.client.HTTPConnection(wan_admin, timeout=EMULATOR_TIMEOUT_S)
+    try:
         for name, ready in edges.items():
             target = {kind: f"127.0.0.1:{ready[kind]}" for kind in ("trunk", "probe")}
-            (await http.put(f"/targets/{name}", json=target)).raise_for_status()
+            connection.request("PUT", f"/targets/{name}", json.dumps(target), {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer = response.read()
+            if response.status >= 400:
+                raise OSError(f"the emulator refused edge {name}: {answer[:200].decode(errors='replace')}")
+    except http.client.HTTPException as error:
+        raise OSError(f"the emulator at {wan_admin} does not answer: {error}") from None
+    finally:
+        connection.close()
 
 
-async def _wait_for_frames(child: Child, viewing_url: str, data_dir: Path) -> None:
-    """Until the broadcast's own viewer has seen frames at the other edge."""
-    assert child.process.stdout is not None, "captured"
-    trouble = ""
+async def _wait_for_frames(broadcast: Child, children: Sequence[Child]) -> None:
+    """Until the broadcast's own viewer has seen frames at the other edge. Raises ChildFailedError when a child dies."""
+
+    async def fail_when_ended(child: Child) -> None:
+        await child.process.wait()
+        raise child.failure()
+
     try:
-        async with asyncio.timeout(FRAMES_TIMEOUT_S):
-            while line := (await child.process.stdout.readline()).decode().strip():
-                if line.startswith("frames "):
-                    return
-                if line.startswith("waiting: ") and line != trouble:
-                    trouble = line
-                    _say(f"broadcast {line}")
-    except TimeoutError:
-        raise ChildFailedError(
-            f"no frames at {viewing_url} after {FRAMES_TIMEOUT_S:.0f} s ({trouble or 'no reason given'}); "
-            f"the logs are in {data_dir / 'logs'}"
-        ) from None
-    await child.process.wait()
-    raise child.failure()
+        async with asyncio.TaskGroup() as tasks:
+            watching = [tasks.create_task(fail_when_ended(child)) for child in children]
+            await _hear_of_frames(broadcast)
+            for task in watching:
+                task.cancel()
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+async def _hear_of_frames(broadcast: Child) -> None:
+    assert broadcast.process.stdout is not None, "captured"
+    while line := (await broadcast.process.stdout.readline()).decode().strip():
+        if line.startswith("frames "):
+            return
+        if line.startswith("waiting: "):
+            _say(f"broadcast {line}")
+    # Its output has ended, and so will it.
+    await asyncio.Event().wait()
 
 
 async def _report_deaths(children: Children) -> None:
@@ -216,6 +249,14 @@ def _write_up(
     """What other commands (`tradewind demo link`) need to find this fleet."""
     content = {"pid": os.getpid(), "wan": wan_ready, "control": control_ready, "edges": edges}
     (up.data_dir / "up.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _demo_link(up: UpPlan, a: str, b: str) -> str:
+    """As it can be typed here: a newcomer's shell does not know the environment."""
+    given = Path(sys.argv[0])
+    command = str(given) if given.name == "tradewind" and shutil.which("tradewind") is None else "tradewind"
+    place = "" if up.data_dir == DATA_DIR else f" --data-dir {up.data_dir}"
+    return f"{command} demo link {a} {b}{place}"
 
 
 def _links(regions: tuple[Region, ...]) -> str:

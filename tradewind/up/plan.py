@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 from tradewind.up.regions import BURST_PACKETS, JITTER_MS, LOSS_RATIO, Region, rtt_ms
 
 # With --port-base N: control takes N to N+9, the i-th edge ten ports from N+10(i+1) on.
 PORTS_PER_PROCESS = 10
+# http, media, trunk, probe and metrics of an edge, in the order of `edge_settings`.
+EDGE_PORTS: tuple[Literal["tcp", "udp"], ...] = ("tcp", "udp", "udp", "udp", "tcp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,15 @@ class Ports:
 
     def edge(self, index: int, offset: int) -> int:
         return self.base + PORTS_PER_PROCESS * (index + 1) + offset if self.base else 0
+
+    def all(self, edges: int) -> list[tuple[Literal["tcp", "udp"], int]]:
+        """Every port that control and so many edges will take; none when the system chooses."""
+        if not self.base:
+            return []
+        taken: list[tuple[Literal["tcp", "udp"], int]] = [("tcp", self.control(offset)) for offset in range(4)]
+        for index in range(edges):
+            taken += [(kind, self.edge(index, offset)) for offset, kind in enumerate(EDGE_PORTS)]
+        return taken
 
 
 @dataclass(frozen=True, slots=True)
