@@ -16,6 +16,7 @@ UV := $(BIN)/uv
 UV_QUIET := UV_NO_PROGRESS=1
 
 RUST_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find edge/dataplane -name '*.rs' -o -name Cargo.toml -path 'edge/*' 2>/dev/null)
+PYTHON_SOURCES := $(shell find edge control tradewind bench -name '*.py' 2>/dev/null)
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -type f -not -name '*.tsbuildinfo' -print 2>/dev/null)
 
 .PHONY: help setup up test test-python test-rust test-web check check-python check-rust check-web check-generated check-wheel \
@@ -29,7 +30,7 @@ help:
 	@echo "make bench   every scenario with its bars (ARGS=--quick for a short run)"
 	@echo "make clean   removes what was built"
 
-setup: $(STAMPS)/native $(STAMPS)/web
+setup: $(STAMPS)/native $(STAMPS)/bytecode $(STAMPS)/web
 
 up: setup
 	@exec $(BIN)/tradewind up $(ARGS)
@@ -50,25 +51,30 @@ $(STAMPS)/uv:
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/packages: $(STAMPS)/uv requirements.lock requirements-dev.lock
-	@echo "installing the locked Python packages"
-	@$(UV_QUIET) $(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements.lock -r requirements-dev.lock
+	@$(UV_QUIET) .ci/progress "installing the locked Python packages" \
+	    $(UV) pip install -q --python $(BIN)/python --require-hashes --compile-bytecode \
+	    -r requirements.lock -r requirements-dev.lock
 	@touch $@
 
 # The editable build and the wheel of `make check` go through the same build hook: switching between them compiles nothing.
 $(STAMPS)/native: $(STAMPS)/packages $(RUST_SOURCES)
-	@echo "building the packet path (some minutes the first time)"
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(UV_QUIET) $(UV) pip install -q --python $(BIN)/python --no-build-isolation --no-deps \
-	    --reinstall-package tradewind -e .
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(UV_QUIET) .ci/progress "building the packet path (some minutes the first time)" \
+	    $(UV) pip install -q --python $(BIN)/python --no-build-isolation --no-deps --reinstall-package tradewind -e .
+	@touch $@
+
+# Bytecode made once: a fleet starts six processes, and where PYTHONDONTWRITEBYTECODE is set each would compile everything.
+$(STAMPS)/bytecode: $(STAMPS)/packages $(PYTHON_SOURCES)
+	@$(BIN)/python -m compileall -q edge control tradewind bench
 	@touch $@
 
 # --- the web pages ---------------------------------------------------------------------------------------------------
 
 $(STAMPS)/node: $(STAMPS)/uv $(wildcard web/package-lock.json)
-	@if [ -f web/package-lock.json ]; then echo "installing the locked web packages" && cd web && npm ci --loglevel=error --no-audit --no-fund; fi
+	@if [ -f web/package-lock.json ]; then cd web && ../.ci/progress "installing the locked web packages" npm ci --loglevel=error --no-audit --no-fund; fi
 	@touch $@
 
 $(STAMPS)/web: $(STAMPS)/node $(WEB_SOURCES)
-	@if [ -f web/package.json ]; then echo "building the web pages" && cd web && npm run --silent build; fi
+	@if [ -f web/package.json ]; then cd web && ../.ci/progress "building the web pages" npm run --silent build; fi
 	@touch $@
 
 # --- tests -----------------------------------------------------------------------------------------------------------
@@ -107,6 +113,8 @@ check-generated: $(STAMPS)/packages
 	@echo "== generated code"
 	@$(BIN)/python protos/generate.py --check
 	@$(BIN)/python protos/room/generate.py --check
+	@$(BIN)/python -m tradewind.cli config --markdown | cmp -s - docs/configuration.md || \
+	    { echo "docs/configuration.md is old: .venv/bin/tradewind config --markdown > docs/configuration.md"; exit 1; }
 
 check-rust: $(STAMPS)/packages
 	@echo "== rustfmt, clippy"
@@ -127,8 +135,7 @@ bench: setup bench-build
 	@$(BIN)/tradewind bench all $(ARGS)
 
 bench-build: $(STAMPS)/packages
-	@echo "building the load generator"
-	@cargo build --release --quiet -p tradewind-generator
+	@.ci/progress "building the load generator" cargo build --release --quiet -p tradewind-generator
 
 lock: $(STAMPS)/uv
 	@$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
