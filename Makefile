@@ -20,7 +20,7 @@ PYTHON_SOURCES := $(shell find edge control tradewind bench -name '*.py' 2>/dev/
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -type f -not -name '*.tsbuildinfo' -print 2>/dev/null)
 
 .PHONY: help setup up test test-python test-rust test-web check check-python check-rust check-web check-generated check-wheel \
-        bench bench-build clean lock prerequisites chromium FORCE
+        bench bench-build clean lock prerequisites clients FORCE
 
 help:
 	@echo "make setup   environment, packet path and web pages; leaves $(BIN)/tradewind"
@@ -79,7 +79,7 @@ $(STAMPS)/web: $(STAMPS)/node $(WEB_SOURCES)
 
 # --- tests -----------------------------------------------------------------------------------------------------------
 
-test: setup chromium test-rust test-web test-python
+test: setup clients test-rust test-web test-python
 
 test-python: setup bench-build
 	@echo "== Python tests"
@@ -93,8 +93,8 @@ test-web: $(STAMPS)/node
 	@echo "== web tests"
 	@cd web && npm test --silent
 
-chromium:
-	@.ci/chromium
+clients:
+	@.ci/clients
 
 # --- checks ----------------------------------------------------------------------------------------------------------
 
