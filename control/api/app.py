@@ -28,6 +28,11 @@ log = get_logger(__name__)
 
 STATIC = Path(__file__).parent.parent / "static"
 BODY_MAX_BYTES = 64 * 1024
+# The console asks nobody but control, and stands in nobody's frame: a click in it changes links.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 # Pages that follow the fleet; each costs one JSON rendering a second.
 FOLLOWERS_MAX = 64
 
@@ -64,7 +69,14 @@ def console_app(hub: FleetHub, demo: DemoLinks | None, stopping: asyncio.Event, 
         page = static / "console.html"
         if not page.exists():
             raise Problem(404, "no_bundle", "The pages are not built: run make setup.")
-        return Response(page.read_bytes(), media_type="text/html", headers={"Cache-Control": "no-cache"})
+        # Asked for anew each time: it names the assets of the version that runs now.
+        headers = {
+            "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+            "Cache-Control": "no-cache",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+        }
+        return Response(page.read_bytes(), media_type="text/html", headers=headers)
 
     async def root(_request: Request) -> Response:
         return RedirectResponse("/console")
@@ -78,7 +90,7 @@ def console_app(hub: FleetHub, demo: DemoLinks | None, stopping: asyncio.Event, 
         *health_routes(lambda: hub.planner.pushing),
     ]
     if (static / "assets").is_dir():
-        routes.append(Mount("/assets", StaticFiles(directory=static / "assets")))
+        routes.append(Mount("/assets", _HashedFiles(directory=static / "assets")))
     app = Starlette(routes=routes)
     install_problems(app)
     return app
@@ -149,6 +161,15 @@ def health_routes(ready: Callable[[], bool]) -> list[Route]:
         return PlainTextResponse("ok\n") if ready() else PlainTextResponse("waiting for the fleet\n", 503)
 
     return [Route("/livez", livez), Route("/readyz", readyz)]
+
+
+class _HashedFiles(StaticFiles):
+    """Files named by their content: kept for good, so that only the page itself is asked for after an upgrade."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
 
 
 class _Followers:

@@ -100,9 +100,10 @@ class SessionEndpoint:
         return await self._patch(request, resource)
 
     def _answer(self, room: str, offer: bytes, person: str) -> Response:
+        incarnation = self._next_incarnation(room) if self.role == "host" else 0
         try:
             if self.role == "host":
-                answer = self._port.publish(room, offer, self._next_incarnation(room))
+                answer = self._port.publish(room, offer, incarnation)
             else:
                 answer = self._port.view(room, offer)
         except OfferRefused as error:
@@ -125,6 +126,9 @@ class SessionEndpoint:
             "Accept-Patch": FRAGMENT,
             "Cache-Control": "no-store",
         }
+        if self.role == "host":
+            # The room names the incarnation it shows; a host who knows its own can tell a takeover from a lost edge.
+            headers["Tradewind-Incarnation"] = str(incarnation)
         if links := self._ice_servers():
             headers["Link"] = links
         return Response(answer.sdp, status_code=201, headers=headers, media_type=SDP)

@@ -18,10 +18,13 @@ STATIC: Final = Path(__file__).resolve().parents[1] / "static"
 EDGES_IN_REPLY: Final = 3
 """This edge and two more: enough to survive the loss of one region and of one edge."""
 # Pages load nothing from elsewhere; they speak to the other edges of the join reply, whose names are not known here.
+# The studio plays a chosen file from a blob.
 CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'self'; connect-src 'self' http: https: ws: wss:; img-src 'self' data: blob:; "
-    "media-src 'self' blob:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'"
+    "default-src 'self'; connect-src 'self' http: https: ws: wss:; img-src 'self' data:; media-src 'self' blob:; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'"
 )
+# A watch page may stand inside a shop's page; the studio, which holds camera and microphone, in nobody's.
+_FRAMES: Final = {"watch": "", "studio": "; frame-ancestors 'none'"}
 _ASSET_TYPES: Final = {
     ".js": "text/javascript",
     ".css": "text/css",
@@ -59,7 +62,12 @@ class Pages:
         path = self._static / f"{name}.html"
         if not path.is_file():
             raise Problem(503, "pages_missing", "The pages are not built: run `make setup`.")
-        headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Cache-Control": "no-cache"}
+        headers = {
+            "Content-Security-Policy": CONTENT_SECURITY_POLICY + _FRAMES[name],
+            # Asked for anew each time: it names the assets of the version that runs now.
+            "Cache-Control": "no-cache",
+            "Referrer-Policy": "no-referrer",
+        }
         return FileResponse(path, media_type="text/html; charset=utf-8", headers=headers)
 
     async def asset(self, request: Request) -> Response:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -16,7 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from control.api.app import console_app
 from control.api.demo import DemoLinks, LinkChange, parse_change
+from control.fleet.hub import FleetHub
 from tests.fleet.harness import running_control, running_edges, trusting_nobody, until
 from tradewind.common.problem import Problem
 from tradewind.common.process import PortTaken
@@ -210,6 +213,23 @@ async def test_a_request_that_is_no_csr_gets_no_certificate(tmp_path: Path) -> N
         async with httpx.AsyncClient(base_url=control.enroll_url, verify=trusting_nobody(), trust_env=False) as client:
             response = await client.post("/enroll", json=body)
         assert (response.status_code, response.json()["reason"]) == (400, "bad_csr")
+
+
+async def test_the_console_asks_nobody_else_and_is_safe_to_upgrade(tmp_path: Path) -> None:
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "console.html").write_text("<title>Console</title>")
+    (tmp_path / "assets" / "console-1a2b3c4d.js").write_text("0")
+    app = console_app(Mock(spec=FleetHub), None, asyncio.Event(), static=tmp_path)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://control") as client:
+        page = await client.get("/console")
+        asset = await client.get("/assets/console-1a2b3c4d.js")
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'self';")
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert page.headers["cache-control"] == "no-cache"
+    assert asset.headers["cache-control"] == "public, max-age=31536000, immutable"
 
 
 async def test_a_taken_port_is_one_line_with_port_and_setting(tmp_path: Path) -> None:

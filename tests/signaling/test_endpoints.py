@@ -54,6 +54,15 @@ async def test_post_is_answered_with_a_session(edge: RunningEdge, protocol: str,
     assert edge.metric("tradewind_sessions_answered_total", role=role) == 1
 
 
+async def test_a_host_learns_the_number_of_its_publication(edge: RunningEdge) -> None:
+    async with client(edge) as http:
+        host = await http.post("/whip/demo", content=b"offer", headers=SDP)
+        viewer = await http.post("/whep/demo", content=b"offer", headers=SDP)
+    assert host.headers["tradewind-incarnation"] == str(edge.path.offers[0][3])
+    assert "tradewind-incarnation" not in viewer.headers
+    assert "Tradewind-Incarnation" in host.headers["access-control-expose-headers"].split(", ")
+
+
 async def test_header_names_have_the_case_that_old_clients_look_for(edge: RunningEdge) -> None:
     host, port = edge.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
