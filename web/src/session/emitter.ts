@@ -15,8 +15,15 @@ export class Emitter<Events extends object> {
     return () => void listeners.delete(listener as Listener<never>);
   }
 
+  /** A listener that throws is reported like any uncaught error; the others, and the sender, go on. */
   emit<Name extends keyof Events>(name: Name, value: Events[Name]): void {
-    for (const listener of [...(this.#listeners.get(name) ?? [])]) (listener as Listener<Events[Name]>)(value);
+    for (const listener of [...(this.#listeners.get(name) ?? [])]) {
+      try {
+        (listener as Listener<Events[Name]>)(value);
+      } catch (error) {
+        reportError(error);
+      }
+    }
   }
 
   clear(): void {

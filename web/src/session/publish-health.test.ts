@@ -18,7 +18,7 @@ const sampleAt = (seconds: number, change: Partial<PublishSample> = {}): Publish
 });
 
 function last(change: (seconds: number) => Partial<PublishSample>) {
-  const monitor = new HealthMonitor(30);
+  const monitor = new HealthMonitor(() => 30);
   let health = monitor.handleSample(sampleAt(0, change(0)), 0);
   for (let seconds = 1; seconds <= 12; seconds += 1) {
     health = monitor.handleSample(sampleAt(seconds, change(seconds)), seconds * 1_000);

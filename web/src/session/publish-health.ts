@@ -45,12 +45,13 @@ const LIMIT_SETTLED_MS = 10_000;
 const KEY_FRAME_ANSWER_MS = 2_000;
 
 export class HealthMonitor {
-  readonly #targetFramesPerSecond: number;
+  readonly #targetFramesPerSecond: () => number;
   readonly #samples: { atMs: number; sample: PublishSample }[] = [];
   #unansweredSinceMs: number | null = null;
   #limit: { readonly reason: PublishSample["limit"]; readonly sinceMs: number } = { reason: "none", sinceMs: 0 };
 
-  constructor(targetFramesPerSecond: number) {
+  /** The target is asked for each time: a host may change it on air. */
+  constructor(targetFramesPerSecond: () => number) {
     this.#targetFramesPerSecond = targetFramesPerSecond;
   }
 
@@ -91,7 +92,7 @@ export class HealthMonitor {
     const limit = nowMs - this.#limit.sinceMs >= LIMIT_SETTLED_MS ? this.#limit.reason : "none";
     if (sample.hasVideo && settled && framesPerSecond < 1) warnings.push("no_frames");
     else if (limit === "bandwidth") warnings.push("thin_uplink");
-    else if (limit === "cpu" || (settled && framesPerSecond < this.#targetFramesPerSecond * 0.6)) {
+    else if (limit === "cpu" || (settled && framesPerSecond < this.#targetFramesPerSecond() * 0.6)) {
       if (sample.hasVideo) warnings.push("slow_encoder");
     }
     if (this.#unansweredSinceMs !== null && nowMs - this.#unansweredSinceMs > KEY_FRAME_ANSWER_MS) {

@@ -1,7 +1,8 @@
 /** One WHIP session with one edge: a peer connection that only sends. Lives until closed; never reconnects. */
-import { deleteResource, postOffer, whipUrl } from "../wire/offer";
+import { whipUrl } from "../wire/offer";
+import { type ConnectionState, PeerSession } from "./peer-session";
 import type { PublishSample } from "./publish-health";
-import type { ConnectionState } from "./viewing-judge";
+import { counter, type StatsReport } from "./stats-report";
 
 export type VideoCodec = "auto" | "H264" | "VP8";
 
@@ -24,66 +25,65 @@ export interface PublishSessionOptions {
 const AUDIO_BITRATE_BPS = 96_000;
 
 export class PublishSession {
-  readonly #connection: RTCPeerConnection;
-  readonly #resource: string;
-  readonly #token: string | undefined;
+  readonly #peer: PeerSession;
 
-  private constructor(connection: RTCPeerConnection, resource: string, token: string | undefined) {
-    this.#connection = connection;
-    this.#resource = resource;
-    this.#token = token;
+  private constructor(peer: PeerSession) {
+    this.#peer = peer;
   }
 
   static async open(options: PublishSessionOptions): Promise<PublishSession> {
-    const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
-    try {
-      for (const track of options.stream.getTracks()) addTrack(connection, track, options);
-      await connection.setLocalDescription();
-      const answer = await postOffer({
-        url: whipUrl(options.edgeUrl, options.room),
-        sdp: connection.localDescription?.sdp ?? "",
-        token: options.token,
-        signal: options.signal,
-      });
-      if (options.signal.aborted) {
-        void deleteResource(answer.resource, options.token);
-        throw new DOMException("stopped while starting", "AbortError");
-      }
-      await connection.setRemoteDescription({ type: "answer", sdp: answer.sdp });
-      return new PublishSession(connection, answer.resource, options.token);
-    } catch (error) {
-      connection.close();
-      throw error;
-    }
+    const { edgeUrl, room, token, signal, stream } = options;
+    const prepare = (connection: RTCPeerConnection) => {
+      for (const track of stream.getTracks()) addTrack(connection, track, options);
+    };
+    return new PublishSession(await PeerSession.open({ url: whipUrl(edgeUrl, room), token, signal, prepare }));
   }
 
   get connection(): ConnectionState {
-    const state = this.#connection.connectionState;
-    return state === "new" ? "connecting" : state;
+    return this.#peer.state;
+  }
+
+  /** Number of this publication in its room, where the edge tells it. */
+  get incarnation(): number | null {
+    return this.#peer.incarnation;
   }
 
   async sample(): Promise<PublishSample> {
-    return readPublishSample(await this.#connection.getStats());
+    return readPublishSample(await this.#peer.stats());
   }
 
-  /** Exchanges what is sent (another camera, a file) without a new session. Needs the same kinds of tracks. */
+  /**
+   * Exchanges what is sent (another camera, a file) without a new session. False when the new stream has a kind of
+   * track that was not offered; a kind that it lacks falls silent.
+   */
   async replaceStream(stream: MediaStream): Promise<boolean> {
-    const senders = this.#connection.getTransceivers().map(({ sender }) => sender);
-    for (const track of stream.getTracks()) {
-      if (!senders.some((sender) => sender.track?.kind === track.kind)) return false;
-    }
-    for (const sender of senders) {
-      const track = stream.getTracks().find((candidate) => candidate.kind === sender.track?.kind) ?? null;
-      if (track !== null) await sender.replaceTrack(track);
+    const transceivers = this.#peer.connection.getTransceivers();
+    // The receiver's track keeps its kind when the sender has none.
+    const offered = new Set(transceivers.map(({ receiver }) => receiver.track.kind));
+    if (stream.getTracks().some((track) => !offered.has(track.kind))) return false;
+    for (const { sender, receiver } of transceivers) {
+      const track = stream.getTracks().find(({ kind }) => kind === receiver.track.kind) ?? null;
+      if (sender.track !== track) await sender.replaceTrack(track);
     }
     return true;
   }
 
+  /** Another bitrate and frame rate for the running encoder; the codec stays. */
+  async applySettings(settings: PublishSettings): Promise<void> {
+    for (const { sender, receiver } of this.#peer.connection.getTransceivers()) {
+      if (receiver.track.kind !== "video") continue;
+      const parameters = sender.getParameters();
+      for (const encoding of parameters.encodings) {
+        encoding.maxBitrate = settings.videoBitrateBps;
+        encoding.maxFramerate = settings.framesPerSecond;
+      }
+      await sender.setParameters(parameters);
+    }
+  }
+
   /** Ends the session at the edge and here; a second call does nothing. */
   close(): void {
-    if (this.#connection.signalingState === "closed") return;
-    void deleteResource(this.#resource, this.#token);
-    this.#connection.close();
+    this.#peer.close();
   }
 }
 
@@ -101,53 +101,45 @@ function addTrack(connection: RTCPeerConnection, track: MediaStreamTrack, option
   if (track.kind === "video") preferCodec(transceiver, settings.codec);
 }
 
-/** H.264 first: phones encode it in hardware. VP8 next: every browser has it. The rest stays on offer behind them. */
 function preferCodec(transceiver: RTCRtpTransceiver, codec: VideoCodec): void {
-  const codecs = RTCRtpSender.getCapabilities("video")?.codecs ?? [];
+  const preferred = codecOrder(RTCRtpSender.getCapabilities("video")?.codecs ?? [], codec);
+  // Firefox has `setCodecPreferences` since version 128; before it the browser's own order stands.
+  if (preferred.length > 0 && "setCodecPreferences" in transceiver) transceiver.setCodecPreferences(preferred);
+}
+
+/** H.264 first: phones encode it in hardware. VP8 next: every browser has it. What edges do not forward is left out. */
+export function codecOrder<Codec extends { readonly mimeType: string }>(
+  codecs: readonly Codec[],
+  codec: VideoCodec,
+): Codec[] {
   const order = codec === "auto" ? ["video/h264", "video/vp8"] : [`video/${codec.toLowerCase()}`];
-  const rank = (mimeType: string) => {
+  const rank = ({ mimeType }: Codec) => {
     const place = order.indexOf(mimeType.toLowerCase());
     return place === -1 ? order.length : place;
   };
   const wanted = codecs.filter(({ mimeType }) => !/\/(vp9|av1|h265)$/i.test(mimeType));
-  if (wanted.length === 0) return;
-  transceiver.setCodecPreferences([...wanted].sort((left, right) => rank(left.mimeType) - rank(right.mimeType)));
+  return [...wanted].sort((left, right) => rank(left) - rank(right));
 }
 
-type StatsRecord = Readonly<Record<string, unknown>> & { readonly type: string; readonly kind?: string };
-
-export function readPublishSample(report: { forEach(callback: (value: StatsRecord) => void): void }): PublishSample {
-  const records = new Map<string, StatsRecord>();
-  report.forEach((value) => void records.set(String(value["id"]), value));
-  const all = [...records.values()];
-  const video = all.find((record) => record.type === "outbound-rtp" && record.kind === "video");
-  const audio = all.find((record) => record.type === "outbound-rtp" && record.kind === "audio");
-  const remote = all.find(
-    (record) => record.type === "remote-inbound-rtp" && record.kind === (video ? "video" : "audio"),
-  );
-  const transport = all.find((record) => record.type === "transport");
-  const pair = records.get(String(transport?.["selectedCandidatePairId"]));
-  const rttS = remote?.["roundTripTime"] ?? pair?.["currentRoundTripTime"];
+export function readPublishSample(report: StatsReport): PublishSample {
+  const video = report.rtp("outbound-rtp", "video");
+  const audio = report.rtp("outbound-rtp", "audio");
+  const remote = report.rtp("remote-inbound-rtp", video === undefined ? "audio" : "video");
+  const rttS = remote?.["roundTripTime"];
   const lost = remote?.["fractionLost"];
   const limit = video?.["qualityLimitationReason"];
-  const mime = records.get(String(video?.["codecId"]))?.["mimeType"];
   return {
-    bytes: number(video, "bytesSent") + number(audio, "bytesSent"),
-    framesEncoded: number(video, "framesEncoded"),
-    framesPerSecond: number(video, "framesPerSecond"),
-    keyFrames: number(video, "keyFramesEncoded"),
-    keyFrameRequests: number(video, "pliCount") + number(video, "firCount"),
-    width: number(video, "frameWidth"),
-    height: number(video, "frameHeight"),
-    rttMs: typeof rttS === "number" ? rttS * 1_000 : null,
+    bytes: counter(video, "bytesSent") + counter(audio, "bytesSent"),
+    framesEncoded: counter(video, "framesEncoded"),
+    framesPerSecond: counter(video, "framesPerSecond"),
+    keyFrames: counter(video, "keyFramesEncoded"),
+    keyFrameRequests: counter(video, "pliCount") + counter(video, "firCount"),
+    width: counter(video, "frameWidth"),
+    height: counter(video, "frameHeight"),
+    rttMs: typeof rttS === "number" ? rttS * 1_000 : report.rttMs,
     lossRatio: typeof lost === "number" ? lost : null,
     limit: limit === "cpu" || limit === "bandwidth" ? limit : "none",
     hasVideo: video !== undefined,
-    videoCodec: typeof mime === "string" ? (mime.split("/")[1] ?? mime) : "",
+    videoCodec: report.codec(video),
   };
-}
-
-function number(record: StatsRecord | undefined, key: string): number {
-  const value = record?.[key];
-  return typeof value === "number" ? value : 0;
 }

@@ -15,7 +15,12 @@ export interface OfferAnswer {
   readonly sdp: string;
   /** Absolute URL of the session; DELETE ends it. */
   readonly resource: string;
+  /** Number of this publication, higher than every earlier one of the room; null for a viewer or an edge that does not say. */
+  readonly incarnation: number | null;
 }
+
+/** An answer that comes later than this is of no use to anybody, and the edge has given its session up itself. */
+const LATE_ANSWER_MS = 15_000;
 
 /** Path of a room's publish endpoint on an edge. */
 export const whipUrl = (edgeUrl: string, room: string): string => endpoint(edgeUrl, "whip", room);
@@ -23,17 +28,39 @@ export const whipUrl = (edgeUrl: string, room: string): string => endpoint(edgeU
 /** Path of a room's view endpoint on an edge. */
 export const whepUrl = (edgeUrl: string, room: string): string => endpoint(edgeUrl, "whep", room);
 
-/** Throws ProblemError for a refusal, TypeError when the edge cannot be reached, AbortError when `signal` fires. */
+/**
+ * Throws ProblemError for a refusal, TypeError when the edge cannot be reached, and `signal.reason` as soon as `signal`
+ * fires. The request itself is not cut off then: the edge may have made the session already, so the answer is awaited
+ * and the session ended, or a room would keep a host who is not there.
+ */
 export async function postOffer(request: OfferRequest): Promise<OfferAnswer> {
-  const response = await fetch(request.url, {
+  const { signal, token } = request;
+  signal?.throwIfAborted();
+  const answered = exchange(request);
+  if (signal === undefined) return answered;
+  return new Promise((resolve, reject) => {
+    const give = () => {
+      reject(signal.reason);
+      answered.then(({ resource }) => deleteResource(resource, token)).catch(() => undefined);
+    };
+    signal.addEventListener("abort", give, { once: true });
+    answered
+      .then(resolve, reject)
+      .finally(() => signal.removeEventListener("abort", give))
+      .catch(() => undefined);
+  });
+}
+
+async function exchange({ url, sdp, token }: OfferRequest): Promise<OfferAnswer> {
+  const response = await fetch(url, {
     method: "POST",
-    headers: { "content-type": "application/sdp", ...bearer(request.token) },
-    body: request.sdp,
-    signal: request.signal ?? null,
+    headers: { "content-type": "application/sdp", ...bearer(token) },
+    body: sdp,
+    signal: AbortSignal.timeout(LATE_ANSWER_MS),
     cache: "no-store",
   });
   if (response.status !== 201) throw new ProblemError(await readProblem(response));
-  return { sdp: await response.text(), resource: resolveLocation(response) };
+  return { sdp: await response.text(), resource: resolveLocation(response), incarnation: readIncarnation(response) };
 }
 
 /** Ends a session. `keepalive` lets the request outlive the page; an edge that is gone needs no goodbye. */
@@ -58,6 +85,11 @@ export function resolveLocation(response: Pick<Response, "headers" | "url">): st
     });
   }
   return new URL(location, response.url).href;
+}
+
+function readIncarnation({ headers }: Response): number | null {
+  const value = Number(headers.get("tradewind-incarnation") ?? Number.NaN);
+  return Number.isSafeInteger(value) && value > 0 ? value : null;
 }
 
 function endpoint(edgeUrl: string, kind: "whip" | "whep", room: string): string {
