@@ -44,3 +44,24 @@ test("an empty list changes nothing", () => {
   ring.apply([]);
   expect(ring.edges).toHaveLength(3);
 });
+
+test("an edge chosen from outside becomes the current one, and the ring goes on from there", () => {
+  const ring = three();
+  ring.goTo(edge("fra"));
+  expect(ring.moveOn(1).edge_id).toBe("iad");
+  ring.goTo(edge("dxb"));
+  expect(ring.current.edge_id).toBe("dxb");
+  expect(ring.edges).toHaveLength(4);
+});
+
+test("an edge that restarted is used again once its failure is old", () => {
+  const ring = new EdgeRing([edge("sg"), edge("fra")]);
+  ring.moveOn(0);
+  expect(ring.moveOn(31).edge_id).toBe("sg");
+});
+
+test("a lone edge is tried again and again", () => {
+  const ring = new EdgeRing([edge("sg")]);
+  expect(ring.moveOn(0).edge_id).toBe("sg");
+  expect(ring.exhausted(1)).toBe(true);
+});

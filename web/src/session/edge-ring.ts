@@ -33,6 +33,13 @@ export class EdgeRing {
     else this.#current = same;
   }
 
+  /** Makes an edge current that the owner chose for itself. */
+  goTo(edge: EdgeAddress): void {
+    const known = this.#edges.some(({ edge_id }) => edge_id === edge.edge_id);
+    if (!known) this.#edges.unshift(edge);
+    this.#current = edge;
+  }
+
   /** Marks the current edge as failed and moves on: the next that did not fail lately, else the one that failed first. */
   moveOn(now: number): EdgeAddress {
     this.#failedAt.set(this.#current.edge_id, now);
