@@ -4,83 +4,33 @@
  *     const player = createPlayer({ element: document.querySelector("video"), room: "demo" });
  *     player.on("state", ({ name, edge }) => …);
  *     player.on("danmaku", ({ entry, history }) => …);
+ *     player.on("blocked", ({ needs }) => …);      // the browser wants a click for sound, or to play at all
  *     player.say("hello");
  *     player.close();
  *
  * It joins the room at this page's edge, waits for a host, and keeps the picture moving: when its edge dies it goes on
  * at the next of the edges that the join reply named, with the last frame on screen until the new picture has come.
- * It never touches the page beyond `element`, and never unmutes by itself.
+ * When only its own network failed it goes on at the same edge. It never touches the page beyond `element`; it mutes
+ * where the browser refuses sound, and never unmutes by itself.
  */
 import { Backoff } from "../wire/backoff";
 import { edgeAnswers, joinRoom } from "../wire/join";
 import type { EdgeAddress, RoomEntry } from "../wire/messages";
-import { ProblemError } from "../wire/problem";
+import { type Problem, ProblemError } from "../wire/problem";
 import { DanmakuSchedule } from "./danmaku-schedule";
 import { EdgeRing } from "./edge-ring";
 import { Emitter } from "./emitter";
 import { MediaClock } from "./media-clock";
+import { startPlayback } from "./playback";
+import type { PlayerEvents, PlayerOptions, PlayerState } from "./player-types";
+import { Progress } from "./progress";
 import { RoomSession } from "./room";
-import { ViewSession, type ViewStats } from "./view-session";
+import { onReturn, Pause, sleep } from "./timing";
+import { StatsWindow } from "./view-rates";
+import { ViewSession } from "./view-session";
 import { isHopeful, type MoveReason, ViewingJudge } from "./viewing-judge";
 
-export interface PlayerOptions {
-  readonly element: HTMLVideoElement;
-  readonly room: string;
-  /** Edges to use, nearest first. Left out, the page's own edge is asked. */
-  readonly edges?: readonly EdgeAddress[];
-  readonly token?: string | undefined;
-  /** Name beside this person's comments; empty lets the edge choose one. */
-  readonly name?: string;
-  /** Depth the jitter buffer aims at. */
-  readonly bufferTargetMs?: number;
-}
-
-export type PlayerState =
-  | { readonly name: "joining" }
-  /** Connected; the room has no host yet. */
-  | { readonly name: "waiting"; readonly edge: EdgeAddress }
-  | { readonly name: "connecting"; readonly edge: EdgeAddress }
-  | { readonly name: "playing"; readonly edge: EdgeAddress }
-  /** The last edge was left; the picture stands until the next one delivers. */
-  | { readonly name: "moving"; readonly edge: EdgeAddress; readonly reason: MoveReason | "unreachable" }
-  /** Refused for a reason that no other edge would judge differently. */
-  | { readonly name: "refused"; readonly reason: string; readonly detail: string }
-  | { readonly name: "closed" };
-
-export interface PlayerStats extends ViewStats {
-  readonly edge: EdgeAddress;
-  /** Share of packets lost on the way from the edge in the last seconds, 0–1. */
-  readonly lossRatio: number;
-  readonly bitrateBps: number;
-  /** Mean time a frame spent in the jitter buffer in the last seconds. */
-  readonly bufferMs: number | null;
-  /** How far the picture is behind the host's clock; null when the two clocks cannot be compared. */
-  readonly behindMs: number | null;
-  readonly moves: number;
-}
-
-export interface PlayerDanmaku {
-  readonly entry: RoomEntry;
-  readonly own: boolean;
-  /** Said before this page came. */
-  readonly history: boolean;
-}
-
-export interface PlayerEvents {
-  state: PlayerState;
-  stats: PlayerStats;
-  live: { readonly live: boolean };
-  /** The edges in the order they would be used, the current one first. */
-  edges: readonly EdgeAddress[];
-  presence: { readonly count: number };
-  /** A comment whose frame is on screen now. */
-  danmaku: PlayerDanmaku;
-  rejected: { readonly id: string; readonly detail: string };
-  /** The room's socket is open: comments reach the room. */
-  room: { readonly open: boolean; readonly name: string };
-  /** The browser refused to start playback without a gesture: call `player.play()` from one. */
-  blocked: undefined;
-}
+export type { PlayerDanmaku, PlayerEvents, PlayerOptions, PlayerState, PlayerStats } from "./player-types";
 
 /**
  * A trunk loss is repaired one trunk round trip later (160 ms between Singapore and Frankfurt, plus the gap that shows
@@ -89,8 +39,13 @@ export interface PlayerEvents {
 const BUFFER_TARGET_MS = 200;
 const SAMPLE_EVERY_MS = 200;
 const STATS_EVERY_MS = 1_000;
-/** An edge that does not answer a small GET in this time does not carry live video either. */
-const ANSWER_TIMEOUT_MS = 600;
+/**
+ * An edge that does not answer a small GET in this time does not carry live video either. A new connection needs two
+ * round trips, over TLS three, so a far edge gets four.
+ */
+const ANSWER_MIN_MS = 600;
+const ANSWER_MAX_MS = 2_000;
+const ANSWER_ROUND_TRIPS = 4;
 /** POST to answer is one round trip and some parsing. */
 const OFFER_TIMEOUT_MS = 2_500;
 /** Beyond this the two clocks are not set the same, and the difference means nothing. */
@@ -111,6 +66,7 @@ export class Player extends Emitter<PlayerEvents> {
   readonly #clock = new MediaClock();
   readonly #schedule = new DanmakuSchedule();
   readonly #backoff = new Backoff({ firstMs: 250, maxMs: 5_000, jitterRatio: 0.4 });
+  readonly #pause = new Pause();
   #ring: EdgeRing | null = null;
   #state: PlayerState = { name: "joining" };
   #live = false;
@@ -118,19 +74,25 @@ export class Player extends Emitter<PlayerEvents> {
   #moves = 0;
   #hopefulMoveAt = Number.NEGATIVE_INFINITY;
   #leaveNow = false;
-  #ticker: ReturnType<typeof setInterval> | undefined;
+  /** The present session has been connected: should it fail now, this page's own network is a suspect. */
+  #wasConnected = false;
+  #roomEnded: string | null = null;
+  readonly #ticker: ReturnType<typeof setInterval>;
   #name: string;
   /** Ids of comments already shown here; the room's copy of them is not shown again. */
   readonly #own = new Set<string>();
 
   constructor(options: PlayerOptions) {
     super();
+    if (options.edges?.length === 0) throw new TypeError("edges is empty: leave it out to ask the page's own edge");
     this.#options = options;
     this.#name = options.name ?? "";
     this.#roomSession = new RoomSession({ room: options.room, name: options.name ?? "", token: options.token });
     this.#listenToRoom();
     this.#ticker = setInterval(() => this.#showDue(), 50);
-    void this.#run();
+    onReturn(() => this.#handleReturn(), this.#abort.signal);
+    // Not before the caller has had the time to listen.
+    queueMicrotask(() => void this.#run().catch(reportError));
   }
 
   get state(): PlayerState {
@@ -148,11 +110,16 @@ export class Player extends Emitter<PlayerEvents> {
 
   /** Starts playback; call it from a click after `blocked`. */
   async play(): Promise<void> {
-    try {
-      await this.#options.element.play();
-    } catch {
-      this.emit("blocked", undefined);
-    }
+    const started = await startPlayback(this.#options.element);
+    if (started === "muted") this.emit("blocked", { needs: "sound" });
+    if (started === "refused") this.emit("blocked", { needs: "playback" });
+  }
+
+  /** Tries the edges again now instead of after the present wait. */
+  retry(): void {
+    this.#backoff.reset();
+    this.#pause.wake();
+    this.#roomSession.wake();
   }
 
   /** Says a comment at the frame on screen. Shown here at once; the room gets it through the edge. */
@@ -193,45 +160,66 @@ export class Player extends Emitter<PlayerEvents> {
 
   /** Joins, then views at one edge after the other until closed or refused. */
   async #run(): Promise<void> {
-    while (!this.#abort.signal.aborted) {
-      const ring = this.#ring ?? (await this.#join());
-      if (ring === null) return;
-      let reason: MoveReason | "unreachable";
-      try {
-        reason = await this.#viewAt(ring);
-      } catch (error) {
-        if (this.#abort.signal.aborted) return;
-        if (error instanceof ProblemError && error.isOurs) return this.#refuse(error);
-        reason = "unreachable";
-      }
-      if (this.#abort.signal.aborted) return;
+    const { signal } = this.#abort;
+    const ring = await this.#join();
+    while (ring !== null && !signal.aborted) {
+      const reason = await this.#viewAt(ring).catch((error: unknown) => {
+        if (!signal.aborted && error instanceof ProblemError && error.isOurs) this.#refuse(error.problem);
+        return "unreachable" as const;
+      });
+      if (signal.aborted || this.#state.name === "refused") return;
+      if (reason === "ice_failed" && (await this.#mayStay(ring.current))) continue;
       this.#moves += 1;
       const now = performance.now() / 1_000;
       const edge = ring.moveOn(now);
-      this.#setState({ name: "moving", edge, reason });
       // The room's socket goes along at once, so that comments and `live` come from where the picture will.
       this.#roomSession.connect(edge);
-      if (reason === "unreachable" && ring.exhausted(now)) await sleep(this.#backoff.next(), this.#abort.signal);
+      if (ring.exhausted(now)) await this.#waitForRound();
+      else if (this.#state.name !== "unreachable") this.#setState({ name: "moving", edge, reason });
     }
   }
 
   async #join(): Promise<EdgeRing | null> {
+    const { signal } = this.#abort;
+    if (signal.aborted) return null;
     if (this.#options.edges !== undefined) return this.#begin(this.#options.edges, false);
-    while (!this.#abort.signal.aborted) {
+    while (!signal.aborted) {
       try {
-        const join = await joinRoom(location.origin, this.#options.room, this.#abort.signal);
+        const join = await joinRoom(location.origin, this.#options.room, signal);
         this.#backoff.reset();
-        return this.#begin(join.edges, join.live);
+        if (!join.token_required || this.#options.token !== undefined) return this.#begin(join.edges, join.live);
+        this.#refuse({ reason: "token_missing", detail: "This room is for invited people. Enter your access token." });
+        return null;
       } catch (error) {
-        if (this.#abort.signal.aborted) return null;
+        if (signal.aborted) return null;
         if (error instanceof ProblemError && error.isOurs) {
-          this.#refuse(error);
+          this.#refuse(error.problem);
           return null;
         }
-        await sleep(this.#backoff.next(), this.#abort.signal);
+        await this.#waitForRound();
       }
     }
     return null;
+  }
+
+  /** Every edge failed lately: time to wait before the next round, longer each time. */
+  async #waitForRound(): Promise<void> {
+    const retryInMs = this.#backoff.next();
+    this.#setState({ name: "unreachable", retryInMs });
+    await this.#pause.wait(retryInMs, this.#abort.signal);
+  }
+
+  /** A session that was connected failed although its edge answers: this page's network changed, not the edge. */
+  async #mayStay(edge: EdgeAddress): Promise<boolean> {
+    const stays = this.#wasConnected && (await edgeAnswers(edge.url, ANSWER_MAX_MS));
+    if (stays) this.#setState({ name: "moving", edge, reason: "ice_failed" });
+    return stays;
+  }
+
+  #handleReturn(): void {
+    this.retry();
+    // A phone pauses what plays in a pocket.
+    if (this.#showing !== null && this.#options.element.paused) void this.play();
   }
 
   #begin(edges: readonly EdgeAddress[], live: boolean): EdgeRing {
@@ -246,7 +234,9 @@ export class Player extends Emitter<PlayerEvents> {
   /** Views at the ring's current edge; resolves with the reason to leave it. */
   async #viewAt(ring: EdgeRing): Promise<MoveReason> {
     const edge = ring.current;
-    if (this.#state.name !== "moving") this.#setState({ name: "connecting", edge });
+    this.#wasConnected = false;
+    if (this.#state.name !== "moving" && this.#state.name !== "unreachable")
+      this.#setState({ name: "connecting", edge });
     const view = await ViewSession.open({
       edgeUrl: edge.url,
       room: this.#options.room,
@@ -255,6 +245,7 @@ export class Player extends Emitter<PlayerEvents> {
       signal: AbortSignal.any([this.#abort.signal, AbortSignal.timeout(OFFER_TIMEOUT_MS)]),
     });
     try {
+      if (this.#state.name === "unreachable") this.#setState({ name: "connecting", edge });
       return await this.#watch(view, edge, ring);
     } finally {
       // The view on screen stays there, standing still, until its successor has a frame.
@@ -263,27 +254,28 @@ export class Player extends Emitter<PlayerEvents> {
   }
 
   async #watch(view: ViewSession, edge: EdgeAddress, ring: EdgeRing): Promise<MoveReason> {
+    const { signal } = this.#abort;
     const judge = new ViewingJudge(performance.now() / 1_000, this.#hopefulMoveAt);
     const window = new StatsWindow();
-    let reportedAt = Number.NEGATIVE_INFINITY;
-    let frames = 0;
-    let grewAtMs = Number.NEGATIVE_INFINITY;
+    const progress = new Progress();
+    let reportedAtMs = Number.NEGATIVE_INFINITY;
     this.#leaveNow = false;
     for (;;) {
-      await sleep(SAMPLE_EVERY_MS, this.#abort.signal);
-      this.#abort.signal.throwIfAborted();
+      await sleep(SAMPLE_EVERY_MS, signal);
       const stats = await view.stats();
+      // Closed meanwhile: the element is no longer this player's to touch.
+      signal.throwIfAborted();
       const nowMs = performance.now();
-      if (stats.framesDecoded > 0) {
+      const frames = progress.handleSample(stats, nowMs);
+      if (frames > 0) {
         this.#show(view);
         this.#clock.handleSample(stats.playoutTimestamp, nowMs);
       }
       window.push(nowMs, stats);
-      if (stats.framesDecoded > frames) grewAtMs = nowMs;
-      frames = stats.framesDecoded;
-      this.#followProgress(view, edge, ring, nowMs - grewAtMs < STILL_AFTER_MS);
-      if (nowMs - reportedAt >= STATS_EVERY_MS) {
-        reportedAt = nowMs;
+      this.#wasConnected ||= view.connection === "connected";
+      this.#followProgress(view, edge, ring, nowMs - progress.grewAtMs < STILL_AFTER_MS);
+      if (nowMs - reportedAtMs >= STATS_EVERY_MS) {
+        reportedAtMs = nowMs;
         this.emit("stats", { ...stats, ...window.rates(), edge, behindMs: this.#behindMs(nowMs), moves: this.#moves });
       }
       if (this.#leaveNow) return "edge_gone";
@@ -291,13 +283,13 @@ export class Player extends Emitter<PlayerEvents> {
         {
           connection: view.connection,
           packets: stats.packets,
-          framesDecoded: stats.framesDecoded,
+          framesDecoded: frames,
           socketOpen: this.#roomSession.open,
           live: this.#live,
         },
         nowMs / 1_000,
       );
-      if (verdict.kind === "ask") judge.handleAnswer(await edgeAnswers(edge.url, ANSWER_TIMEOUT_MS));
+      if (verdict.kind === "ask") judge.handleAnswer(await edgeAnswers(edge.url, answerTimeoutMs(stats.rttMs)));
       if (verdict.kind === "move") {
         if (isHopeful(verdict.reason)) this.#hopefulMoveAt = nowMs / 1_000;
         return verdict.reason;
@@ -342,23 +334,35 @@ export class Player extends Emitter<PlayerEvents> {
       this.#ring?.apply(welcome.edges);
       if (this.#ring !== null) this.emit("edges", this.#ring.edges);
       this.#setLive(welcome.live);
-      this.emit("room", { open: true, name: this.#name });
+      this.#tellRoom(true);
     });
-    room.on("open", (open) => this.emit("room", { open, name: this.#name }));
+    room.on("open", (open) => this.#tellRoom(open));
     room.on("live", ({ live }) => this.#setLive(live));
     room.on("presence", (presence) => this.emit("presence", presence));
+    room.on("accepted", (accepted) => this.emit("accepted", accepted));
     room.on("rejected", (rejected) => this.emit("rejected", rejected));
+    room.on("missed", (missed) => this.emit("missed", missed));
     room.on("goodbye", ({ retry, reason }) => {
       // A draining edge says so before it goes; leaving while it still serves costs no frame.
       if (retry && reason === "shutting_down") this.#leaveNow = true;
+      if (!retry) this.#roomEnded = reason;
     });
     room.on("entries", ({ entries, history }) => {
       for (const entry of entries) {
-        if (this.#own.has(entry.id)) continue;
-        if (history) this.#emitDanmaku(entry, true);
+        if (this.#isOwn(entry) && this.#own.has(entry.id)) this.emit("accepted", { id: entry.id });
+        else if (history) this.#emitDanmaku(entry, true);
         else for (const due of this.#schedule.handleEntry(entry, this.mediaTimeMs)) this.#emitDanmaku(due, false);
       }
     });
+  }
+
+  #tellRoom(open: boolean): void {
+    this.emit("room", { open, name: this.#name, ended: this.#roomEnded });
+  }
+
+  /** Ids are only unique per person: somebody else's comment with the id of ours is not ours. */
+  #isOwn(entry: RoomEntry): boolean {
+    return entry.person === this.#roomSession.person;
   }
 
   #showDue(): void {
@@ -366,11 +370,11 @@ export class Player extends Emitter<PlayerEvents> {
   }
 
   #emitDanmaku(entry: RoomEntry, history: boolean): void {
-    this.emit("danmaku", { entry, own: entry.person === this.#roomSession.person, history });
+    this.emit("danmaku", { entry, own: this.#isOwn(entry), history });
   }
 
-  #refuse(error: ProblemError): void {
-    this.#setState({ name: "refused", reason: error.problem.reason, detail: error.message });
+  #refuse({ reason, detail }: Pick<Problem, "reason" | "detail">): void {
+    this.#setState({ name: "refused", reason, detail });
   }
 
   #setLive(live: boolean): void {
@@ -385,43 +389,6 @@ export class Player extends Emitter<PlayerEvents> {
   }
 }
 
-/** The last seconds of counters, for rates that follow what happens now. */
-export class StatsWindow {
-  static readonly #SPAN_MS = 4_000;
-  readonly #samples: { atMs: number; stats: ViewStats }[] = [];
-
-  push(atMs: number, stats: ViewStats): void {
-    this.#samples.push({ atMs, stats });
-    while (this.#samples.length > 2 && atMs - (this.#samples[0]?.atMs ?? atMs) > StatsWindow.#SPAN_MS) {
-      this.#samples.shift();
-    }
-  }
-
-  rates(): { readonly lossRatio: number; readonly bitrateBps: number; readonly bufferMs: number | null } {
-    const first = this.#samples[0];
-    const last = this.#samples.at(-1);
-    if (first === undefined || last === undefined || last.atMs <= first.atMs) {
-      return { lossRatio: 0, bitrateBps: 0, bufferMs: null };
-    }
-    const lost = Math.max(0, last.stats.packetsLost - first.stats.packetsLost);
-    const received = last.stats.packets - first.stats.packets;
-    const frames = last.stats.jitterBufferFrames - first.stats.jitterBufferFrames;
-    return {
-      lossRatio: lost + received > 0 ? lost / (lost + received) : 0,
-      bitrateBps: ((last.stats.bytes - first.stats.bytes) * 8_000) / (last.atMs - first.atMs),
-      bufferMs: frames > 0 ? ((last.stats.jitterBufferS - first.stats.jitterBufferS) / frames) * 1_000 : null,
-    };
-  }
-}
-
-function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, milliseconds);
-    function done() {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    }
-    signal.addEventListener("abort", done);
-  });
+function answerTimeoutMs(rttMs: number | null): number {
+  return Math.min(ANSWER_MAX_MS, Math.max(ANSWER_MIN_MS, ANSWER_ROUND_TRIPS * (rttMs ?? 0)));
 }

@@ -104,3 +104,19 @@ describe("when a player leaves its edge", () => {
     expect(act?.verdict).toEqual({ kind: "move", reason: "not_decoding" });
   });
 });
+
+describe("a device that slept", () => {
+  test("does not hold its own sleep against the edge", () => {
+    const judge = flowing(5);
+    expect(judge.handleSample({ ...FLOWING, packets: 500, framesDecoded: 50 }, 605)).toEqual({ kind: "stay" });
+    const ask = run(judge, 605.1, 610, () => stoppedAt(5));
+    expect(ask?.verdict).toEqual({ kind: "ask" });
+    expect(ask?.now).toBeGreaterThan(605.3);
+  });
+
+  test("leaves at once when its session has ended meanwhile", () => {
+    const judge = flowing(5);
+    const verdict = judge.handleSample({ ...FLOWING, ...stoppedAt(5), connection: "failed" }, 605);
+    expect(verdict).toEqual({ kind: "move", reason: "ice_failed" });
+  });
+});

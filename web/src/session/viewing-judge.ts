@@ -6,12 +6,13 @@
  * the room is live, is left. The edges repair routes among themselves within a second; leaving sooner would only add
  * a second disturbance.
  */
-export type ConnectionState = "connecting" | "connected" | "disconnected" | "failed" | "closed";
+import type { ConnectionState } from "./peer-session";
 
 export interface ViewingSample {
   readonly connection: ConnectionState;
   /** Media packets received since the session began, audio and video. */
   readonly packets: number;
+  /** What moves when the person sees or hears something: frames, or packets where there is only sound. */
   readonly framesDecoded: number;
   /** Whether the room's socket to the same edge is open. A killed process closes it at once. */
   readonly socketOpen: boolean;
@@ -45,9 +46,11 @@ const FIRST_PACKET_AFTER_S = 12;
 const NOT_DECODING_AFTER_S = 12;
 /** Moves that only hope for better are kept this far apart. */
 const HOPEFUL_DWELL_S = 10;
+/** A hidden page samples once a second at worst; a longer gap means that the device slept. */
+const SLEPT_S = 3;
 
 export class ViewingJudge {
-  readonly #startedAt: number;
+  #startedAt: number;
   readonly #lastHopefulMoveAt: number;
   #packets = 0;
   #frames = 0;
@@ -58,15 +61,20 @@ export class ViewingJudge {
   #hadSocket = false;
   #connectedAt: number | null = null;
   #dead = false;
+  #sampledAt: number;
 
   constructor(now: number, lastHopefulMoveAt = Number.NEGATIVE_INFINITY) {
     this.#startedAt = now;
+    this.#sampledAt = now;
     this.#lastPacketAt = now;
     this.#lastFrameAt = now;
     this.#lastHopefulMoveAt = lastHopefulMoveAt;
   }
 
   handleSample(sample: ViewingSample, now: number): Verdict {
+    const sleptS = now - this.#sampledAt;
+    this.#sampledAt = now;
+    if (sleptS > SLEPT_S) this.#skip(sleptS);
     if (sample.packets > this.#packets) this.#lastReceivedAt = now;
     // While nothing is owed, the time for owing it has not begun.
     if (sample.packets > this.#packets || !sample.live) this.#lastPacketAt = now;
@@ -97,6 +105,14 @@ export class ViewingJudge {
     }
     if (now - this.#lastFrameAt > NOT_DECODING_AFTER_S && this.#mayHope(now)) return move("not_decoding");
     return { kind: "stay" };
+  }
+
+  /** Nothing was seen while the device slept, and nothing is held against the edge for that time. */
+  #skip(sleptS: number): void {
+    this.#startedAt += sleptS;
+    this.#lastReceivedAt += sleptS;
+    this.#lastPacketAt += sleptS;
+    this.#lastFrameAt += sleptS;
   }
 
   /** The edge's answer to the question that an `ask` verdict made the player put. */
