@@ -32,9 +32,9 @@ export class ChatList {
 
   add(line: ChatLine): void {
     const name = h("span", { class: "chat-name" }, line.name || "guest");
-    name.style.setProperty("--name", line.own ? "var(--tide)" : nameColor(line.person || line.name));
+    name.style.setProperty("--said", line.own ? "var(--tide)" : nameColor(line.person || line.name));
     const text = h("span", { class: "chat-text" }, line.text);
-    if (line.color !== undefined) text.style.color = line.color;
+    if (line.color !== undefined) text.style.setProperty("--said", line.color);
     this.#append(h("li", { "data-id": line.id, "data-own": String(line.own) }, name, text));
   }
 
@@ -43,9 +43,23 @@ export class ChatList {
     this.#append(h("li", { class: "chat-mark" }, text));
   }
 
+  /** The room did not take this comment. */
   refuse(id: string): void {
-    for (const item of this.#list.children) {
-      if (item instanceof HTMLElement && item.dataset["id"] === id) item.dataset["refused"] = "true";
+    this.#markRefused(id, true);
+  }
+
+  /** The room has this comment, even if it seemed lost before. */
+  accept(id: string): void {
+    this.#markRefused(id, false);
+  }
+
+  #markRefused(id: string, refused: boolean): void {
+    // From the end: an answer concerns one of the newest lines.
+    for (let item = this.#list.lastElementChild; item !== null; item = item.previousElementSibling) {
+      if (!(item instanceof HTMLElement) || item.dataset["id"] !== id) continue;
+      if (refused) item.dataset["refused"] = "true";
+      else delete item.dataset["refused"];
+      return;
     }
   }
 

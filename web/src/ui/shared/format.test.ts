@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { formatBitrate, formatMs, formatRatio } from "./format";
+import { formatBitrate, formatDuration, formatMs, formatRatio } from "./format";
 
 test.each([
   [null, "–"],
@@ -23,3 +23,10 @@ test.each([
   [812_345, "812 kbit/s"],
   [2_480_000, "2.5 Mbit/s"],
 ])("%s bit/s reads %s", (value, text) => expect(formatBitrate(value)).toBe(text));
+
+test.each([
+  [0, "0:00"],
+  [9.9, "0:09"],
+  [134, "2:14"],
+  [3_734, "1:02:14"],
+])("%s s reads %s", (value, text) => expect(formatDuration(value)).toBe(text));

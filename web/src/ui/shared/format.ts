@@ -25,6 +25,15 @@ export function formatCount(count: number): string {
   return count.toLocaleString("en");
 }
 
+/** Minutes and seconds, with hours once there are any: 2:14, 1:02:14. */
+export function formatDuration(seconds: number): string {
+  const whole = Math.max(0, Math.floor(seconds));
+  const pad = (value: number) => String(value).padStart(2, "0");
+  const hours = Math.floor(whole / 3_600);
+  const minutes = Math.floor(whole / 60) % 60;
+  return `${hours > 0 ? `${hours}:${pad(minutes)}` : minutes}:${pad(whole % 60)}`;
+}
+
 function trim(number: string): string {
   return number.replace(/\.0$/, "");
 }

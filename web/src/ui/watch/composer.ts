@@ -22,6 +22,7 @@ export class Composer {
   readonly #who = byId("who", HTMLButtonElement);
   readonly #whoName = byId("who-name", HTMLElement);
   readonly #note = byId("note", HTMLElement);
+  readonly #send = byId("send", HTMLButtonElement);
   readonly #handlers: ComposerHandlers;
   #color: string = COLORS[0].value;
   #noteTimer: ReturnType<typeof setTimeout> | undefined;
@@ -36,7 +37,13 @@ export class Composer {
     });
     this.#who.addEventListener("click", () => this.#editName());
     this.#name.addEventListener("blur", () => this.#finishName());
+    // Enter that takes a suggestion of an input method (Chinese, Japanese, Korean) does not send. Safari ends the
+    // composition before the key event and marks it by key code 229 alone.
+    this.#text.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && isComposing(event)) event.preventDefault();
+    });
     this.#name.addEventListener("keydown", (event) => {
+      if (isComposing(event)) return;
       if (event.key !== "Enter" && event.key !== "Escape") return;
       event.preventDefault();
       this.#finishName();
@@ -51,6 +58,18 @@ export class Composer {
   showName(name: string): void {
     setText(this.#whoName, name === "" ? "guest" : name);
     if (this.#name.hidden) this.#name.value = name;
+  }
+
+  /** Puts a comment that was not taken back, unless the person is writing the next one already. */
+  giveBack(text: string): void {
+    if (this.#text.value === "") this.#text.value = text;
+  }
+
+  /** Whether anything can be said; `why` stands in the field's place while not. */
+  setOpen(open: boolean, why = ""): void {
+    this.#text.disabled = !open;
+    this.#send.disabled = !open;
+    this.#text.placeholder = open ? "Say something" : why;
   }
 
   /** A sentence for the person, gone after a while. */
@@ -103,4 +122,8 @@ export class Composer {
       colors.append(h("label", { title: name }, input));
     }
   }
+}
+
+function isComposing(event: KeyboardEvent): boolean {
+  return event.isComposing || event.keyCode === 229;
 }

@@ -1,14 +1,18 @@
 /** Sound, flying comments, full screen; and the keys for them. */
-import { byId } from "../shared/dom";
+import { readStored, writeStored } from "../../session/storage";
+import { byId, setText } from "../shared/dom";
 import type { Flight } from "./flight";
 
 const IDLE_AFTER_MS = 3_000;
 const FLY_KEY = "tradewind.fly";
 const OPACITY_KEY = "tradewind.opacity";
 
+/** iPhones show only a video in full screen, and by a call of their own. */
+type PhoneVideo = HTMLVideoElement & { webkitEnterFullscreen?: () => void };
+
 export class Controls {
   onWrite: () => void = () => undefined;
-  readonly #video: HTMLVideoElement;
+  readonly #video: PhoneVideo;
   readonly #flight: Flight;
   readonly #stage = byId("stage", HTMLElement);
   readonly #unmute = byId("unmute", HTMLButtonElement);
@@ -16,6 +20,8 @@ export class Controls {
   readonly #fly = byId("fly", HTMLButtonElement);
   readonly #opacity = byId("opacity", HTMLInputElement);
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Nothing plays before a gesture. */
+  #blocked = false;
 
   constructor(video: HTMLVideoElement, flight: Flight) {
     this.#video = video;
@@ -24,33 +30,44 @@ export class Controls {
     this.#mute.addEventListener("click", () => this.#setMuted(!video.muted));
     this.#fly.addEventListener("click", () => this.#setFlying(!flight.enabled));
     this.#opacity.addEventListener("input", () => this.#setOpacity(Number(this.#opacity.value)));
-    byId("fullscreen", HTMLButtonElement).addEventListener("click", () => this.#toggleFullscreen());
+    const fullscreen = byId("fullscreen", HTMLButtonElement);
+    fullscreen.hidden = !("requestFullscreen" in this.#stage) && !("webkitEnterFullscreen" in video);
+    fullscreen.addEventListener("click", () => this.#toggleFullscreen());
+    document.addEventListener("fullscreenchange", () =>
+      fullscreen.setAttribute("aria-pressed", String(document.fullscreenElement !== null)),
+    );
     video.addEventListener("volumechange", () => this.#showMuted());
-    video.addEventListener("playing", () => this.#showMuted());
+    video.addEventListener("playing", () => {
+      this.#blocked = false;
+      this.#showMuted();
+    });
     this.#stage.addEventListener("pointermove", () => this.#wake(), { passive: true });
     this.#stage.addEventListener("pointerdown", () => this.#wake(), { passive: true });
     document.addEventListener("keydown", (event) => this.#handleKey(event));
-    this.#setFlying(localStorage.getItem(FLY_KEY) !== "off");
-    this.#setOpacity(Number(localStorage.getItem(OPACITY_KEY) ?? 90));
+    this.#setFlying(readStored(FLY_KEY) !== "off");
+    this.#setOpacity(storedOpacity());
     this.#showMuted();
     this.#wake();
   }
 
-  /** The browser wants a gesture before it plays: the unmute button is one. */
-  showBlocked(): void {
-    this.#unmute.hidden = false;
+  /** The browser wants a gesture: for the sound, or before it plays at all. The unmute button is one for both. */
+  showBlocked(needs: "sound" | "playback"): void {
+    this.#blocked = needs === "playback";
+    this.#showMuted();
   }
 
   #setMuted(muted: boolean): void {
     this.#video.muted = muted;
-    void this.#video.play().catch(() => this.showBlocked());
+    void this.#video.play().catch(() => this.showBlocked("playback"));
     this.#showMuted();
   }
 
   #showMuted(): void {
     const { muted } = this.#video;
     document.body.dataset["muted"] = String(muted);
-    this.#unmute.hidden = !muted || this.#video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA;
+    const hasPicture = this.#video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
+    this.#unmute.hidden = !this.#blocked && !(muted && hasPicture);
+    setText(byId("unmute-text", HTMLElement), this.#blocked ? "Tap to play" : "Tap for sound");
     this.#mute.setAttribute("aria-pressed", String(!muted));
     byId("mute-icon", SVGUseElement).setAttribute("href", muted ? "#icon-muted" : "#icon-sound");
   }
@@ -58,16 +75,20 @@ export class Controls {
   #setFlying(enabled: boolean): void {
     this.#flight.enabled = enabled;
     this.#fly.setAttribute("aria-pressed", String(enabled));
-    localStorage.setItem(FLY_KEY, enabled ? "on" : "off");
+    writeStored(FLY_KEY, enabled ? "on" : "off");
   }
 
   #setOpacity(percent: number): void {
     this.#flight.opacity = percent / 100;
     this.#opacity.value = String(percent);
-    localStorage.setItem(OPACITY_KEY, String(percent));
+    writeStored(OPACITY_KEY, String(percent));
   }
 
   #toggleFullscreen(): void {
+    if (!("requestFullscreen" in this.#stage)) {
+      this.#video.webkitEnterFullscreen?.();
+      return;
+    }
     const change = document.fullscreenElement === null ? this.#stage.requestFullscreen() : document.exitFullscreen();
     // Refused inside some frames; the page stays as it is.
     void change.catch(() => undefined);
@@ -101,4 +122,9 @@ export class Controls {
       this.#stage.dataset["idle"] = "true";
     }, IDLE_AFTER_MS);
   }
+}
+
+function storedOpacity(): number {
+  const percent = Number(readStored(OPACITY_KEY) ?? Number.NaN);
+  return percent >= 20 && percent <= 100 ? percent : 90;
 }

@@ -14,6 +14,8 @@ const GAP_PX = 36;
 const QUEUE_MAX = 40;
 /** Longer ones are cut in flight; nobody reads 200 letters in eight seconds. */
 const TEXT_MAX = 80;
+/** How soon a full stage is looked at again; a lane takes longer to become free. */
+const RETRY_MS = 120;
 const STILL_MAX = 3;
 const STILL_MS = 6_000;
 
@@ -25,6 +27,8 @@ export class Flight {
   readonly #calm = matchMedia("(prefers-reduced-motion: reduce)");
   #laneHeightPx = 30;
   #widthPx = 0;
+  #heightPx = 0;
+  #retry: ReturnType<typeof setTimeout> | undefined;
   #enabled = true;
   /** Stage time stops while the page is hidden, so that lanes keep their meaning. */
   #stoppedAtMs: number | null = null;
@@ -36,7 +40,6 @@ export class Flight {
     this.#measure();
     document.addEventListener("visibilitychange", () => this.#handleVisibility());
     this.#handleVisibility();
-    setInterval(() => this.#launch(), 120);
   }
 
   get enabled(): boolean {
@@ -55,8 +58,9 @@ export class Flight {
     this.#root.style.setProperty("--flight-opacity", String(ratio));
   }
 
+  /** Flies a comment now or soon. While nobody looks nothing takes off: it would be old news on coming back. */
   fly(comment: FlyingComment): void {
-    if (!this.#enabled) return;
+    if (!this.#enabled || document.hidden) return;
     // One's own comment does not queue behind a crowd: it is the receipt for having sent it.
     if (comment.own) this.#waiting.unshift(comment);
     else this.#waiting.push(comment);
@@ -65,15 +69,19 @@ export class Flight {
   }
 
   #launch(): void {
+    clearTimeout(this.#retry);
     if (this.#stoppedAtMs !== null || this.#widthPx === 0) return;
-    while (this.#waiting.length > 0) {
-      const next = this.#waiting[0];
-      if (next === undefined || !(this.#calm.matches ? this.#stand(next) : this.#launchOne(next))) return;
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      if (!(this.#calm.matches ? this.#stand(next) : this.#launchOne(next))) {
+        this.#retry = setTimeout(() => this.#launch(), RETRY_MS);
+        return;
+      }
       this.#waiting.shift();
     }
   }
 
   #launchOne(comment: FlyingComment): boolean {
+    this.#root.dataset["still"] = "false";
     const element = this.#make(comment);
     element.style.visibility = "hidden";
     this.#root.append(element);
@@ -119,8 +127,9 @@ export class Flight {
 
   #measure(): void {
     const { width, height } = this.#root.getBoundingClientRect();
-    if (width === 0 || width === this.#widthPx) return;
+    if (width === 0 || (width === this.#widthPx && height === this.#heightPx)) return;
     this.#widthPx = width;
+    this.#heightPx = height;
     const sizePx = Number.parseFloat(getComputedStyle(this.#root).getPropertyValue("--flight-size")) || 22;
     this.#laneHeightPx = sizePx * 1.55;
     this.#allocator.resize({

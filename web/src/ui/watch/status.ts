@@ -21,7 +21,9 @@ export class Status {
   handleState(state: PlayerState): void {
     this.#state = state;
     this.#show();
-    setText(this.#announce, announcement(state));
+    const words = announcement(state);
+    // What says nothing new leaves the last words: an emptied live region would have them read out again.
+    if (words !== "") setText(this.#announce, words);
   }
 
   handleStats(stats: PlayerStats): void {
@@ -66,6 +68,8 @@ export function describe(state: PlayerState, stats: PlayerStats | null): Line {
         text: `${state.edge.edge_id}${late === null ? "" : ` · ${formatMs(late)}`}`,
       };
     }
+    case "unreachable":
+      return { tone: "bad", text: "No edge answers" };
     case "refused":
       return { tone: "bad", text: "Not admitted" };
     case "closed":
@@ -83,6 +87,8 @@ function announcement(state: PlayerState): string {
       return "Waiting for the host";
     case "moving":
       return "Connection lost, moving to another edge";
+    case "unreachable":
+      return "No edge can be reached, trying again";
     case "refused":
       return state.detail;
     default:
@@ -91,18 +97,21 @@ function announcement(state: PlayerState): string {
 }
 
 function facts(stats: PlayerStats): readonly (readonly [string, string])[] {
-  const picture =
-    stats.width > 0 ? `${stats.width}×${stats.height}, ${Math.round(stats.framesPerSecond)} fps` : UNKNOWN;
   return [
     ["Served by", stats.edge.edge_id],
     ["Behind the host", formatMs(stats.behindMs)],
     ["Round trip to the edge", formatMs(stats.rttMs)],
     ["Loss from the edge", formatRatio(stats.lossRatio)],
     ["Held in buffer", formatMs(stats.bufferMs)],
-    ["Picture", picture],
+    ["Picture", picture(stats)],
     ["Codecs", [stats.videoCodec, stats.audioCodec].filter(Boolean).join(", ") || UNKNOWN],
     ["Bitrate", formatBitrate(stats.bitrateBps)],
     ["Freezes", stats.freezes === 0 ? "none" : `${stats.freezes}, ${formatMs(stats.freezeS * 1_000)} in all`],
     ["Moves between edges", String(stats.moves)],
   ];
+}
+
+function picture({ width, height, framesPerSecond, framesDecoded, packets }: PlayerStats): string {
+  if (width > 0) return `${width}×${height}, ${Math.round(framesPerSecond)} fps`;
+  return framesDecoded === 0 && packets > 0 ? "sound only" : UNKNOWN;
 }
