@@ -22,25 +22,37 @@ export const QUALITY_DEFAULT = 2;
 export interface OpenSource {
   readonly kind: SourceKind;
   readonly stream: MediaStream;
+  /** What the host should know about it, such as missing sound; empty when there is nothing. */
+  readonly notice: string;
   readonly close: () => void;
 }
 
+type Wanted = { readonly video: boolean; readonly audio: boolean };
+
+/** With everything, else with what the machine has: a camera without microphone is still worth showing. */
+const CAMERA_ATTEMPTS: readonly Wanted[] = [
+  { video: true, audio: true },
+  { video: true, audio: false },
+  { video: false, audio: true },
+];
+
 export async function openCamera(quality: Quality, camera: string, microphone: string): Promise<OpenSource> {
-  const stream = await devices().getUserMedia({
-    video: {
-      width: { ideal: quality.width },
-      height: { ideal: quality.height },
-      frameRate: { ideal: FRAMES_PER_SECOND, max: FRAMES_PER_SECOND },
-      ...(camera === "" ? {} : { deviceId: { exact: camera } }),
-    },
-    audio: {
-      echoCancellation: true,
-      channelCount: { ideal: 2 },
-      ...(microphone === "" ? {} : { deviceId: { exact: microphone } }),
-    },
-  });
-  hint(stream, "motion");
-  return { kind: "camera", stream, close: () => stopTracks(stream) };
+  const video = {
+    width: { ideal: quality.width },
+    height: { ideal: quality.height },
+    frameRate: { ideal: FRAMES_PER_SECOND, max: FRAMES_PER_SECOND },
+    ...(camera === "" ? {} : { deviceId: { exact: camera } }),
+  };
+  const audio = {
+    echoCancellation: true,
+    channelCount: { ideal: 2 },
+    ...(microphone === "" ? {} : { deviceId: { exact: microphone } }),
+  };
+  const { result, attempt } = await firstThat(CAMERA_ATTEMPTS, isMissing, (wanted) =>
+    devices().getUserMedia({ video: wanted.video && video, audio: wanted.audio && audio }),
+  );
+  hint(result, "motion");
+  return { kind: "camera", stream: result, notice: cameraNotice(attempt), close: () => stopTracks(result) };
 }
 
 export async function openScreen(quality: Quality): Promise<OpenSource> {
@@ -49,7 +61,37 @@ export async function openScreen(quality: Quality): Promise<OpenSource> {
     audio: true,
   });
   hint(stream, "detail");
-  return { kind: "screen", stream, close: () => stopTracks(stream) };
+  const silent = stream.getAudioTracks().length === 0;
+  const notice = silent ? "Shared without sound. To send it, share a tab and tick its sound." : "";
+  return { kind: "screen", stream, notice, close: () => stopTracks(stream) };
+}
+
+/** Tries one after the other while `passes` says that the next may do better; throws what the last one threw. */
+export async function firstThat<Attempt, Result>(
+  attempts: readonly Attempt[],
+  passes: (error: unknown) => boolean,
+  run: (attempt: Attempt) => Promise<Result>,
+): Promise<{ readonly result: Result; readonly attempt: Attempt }> {
+  let last: unknown = new Error("nothing to try");
+  for (const attempt of attempts) {
+    try {
+      return { result: await run(attempt), attempt };
+    } catch (error) {
+      last = error;
+      if (!passes(error)) break;
+    }
+  }
+  throw last;
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && error.name === "NotFoundError";
+}
+
+export function cameraNotice({ video, audio }: Wanted): string {
+  if (!audio) return "No microphone was found: viewers see you, but do not hear you.";
+  if (!video) return "No camera was found: viewers hear you, but do not see you.";
+  return "";
 }
 
 /** Plays a file in a loop, unseen and unheard, and captures what it shows and sounds like. */
@@ -75,6 +117,7 @@ export async function openFile(file: File): Promise<OpenSource> {
   return {
     kind: "file",
     stream,
+    notice: `${file.name} plays in a loop.`,
     close: () => {
       player.pause();
       stopTracks(stream);
@@ -91,21 +134,34 @@ export async function listDevices(): Promise<{ cameras: MediaDeviceInfo[]; micro
   };
 }
 
-/** What to tell a host whose browser refused. */
-export function explainSourceError(error: unknown): string {
+/** What to tell a host whose browser refused; empty when the host refused and knows it. */
+export function explainSourceError(error: unknown, kind: SourceKind): string {
   if (!(error instanceof Error)) return "The source could not be opened.";
   switch (error.name) {
     case "NotAllowedError":
-      return "The browser did not allow it. Allow camera and microphone for this page, then try again.";
+      return explainRefusal(error, kind);
     case "NotFoundError":
-      return "No camera or microphone was found. Plug one in, or show a screen or a file.";
+      return kind === "screen"
+        ? "This device has no screen to share."
+        : "No camera or microphone was found. Plug one in, or show a screen or a file.";
     case "NotReadableError":
-      return "The camera is in use by another program. Close that program and try again.";
+    case "AbortError":
+      return "The device is in use by another program. Close that program and try again.";
     case "OverconstrainedError":
       return "The chosen device is gone. Choose another one.";
     default:
       return error.message;
   }
+}
+
+function explainRefusal({ message }: Error, kind: SourceKind): string {
+  // Chromium tells the two apart in words only.
+  if (/system/i.test(message)) {
+    const what = kind === "screen" ? "screen recording" : "camera and microphone";
+    return `Your system does not let this browser use them. Allow ${what} for it in the system's privacy settings.`;
+  }
+  if (kind === "screen") return "";
+  return "Camera and microphone are blocked for this page. Allow both through the icon beside the address, then try again.";
 }
 
 function devices(): MediaDevices {
