@@ -9,6 +9,9 @@ export default defineConfig(({ mode }) => {
     publicDir: false,
     build: {
       target: "es2023",
+      // The first versions with `light-dark()`, which must reach the browser as it is: rewritten for older ones, colours
+      // would be chosen once for the whole page, and the stage is dark in a light page.
+      cssTarget: ["chrome123", "edge123", "firefox120", "safari17.5"],
       outDir: control ? "../control/static" : "../edge/static",
       emptyOutDir: true,
       assetsInlineLimit: 4096,

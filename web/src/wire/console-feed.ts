@@ -1,4 +1,5 @@
 /** The console's view of the fleet: one snapshot a second over server-sent events, and the demo's link control. */
+import { Backoff } from "./backoff";
 import { ProblemError, readProblem } from "./problem";
 
 export type EdgeStatus = "up" | "suspect" | "down";
@@ -13,6 +14,8 @@ export interface FleetEdge {
   readonly hosts: number;
   readonly viewers: number;
   readonly cpu_ratio: number;
+  /** The edge refused the routes that control pushed, and keeps its last good ones. */
+  readonly slice_rejected?: { readonly reason: string; readonly detail: string } | null;
 }
 
 /** One direction between two edges. Numbers are null until something has measured them. */
@@ -41,6 +44,8 @@ export interface FleetRoute {
   /** From the source to the edge: what the packets really cross now. */
   readonly active_path: readonly string[];
   readonly phase: string;
+  /** People who watch the stream at this edge. */
+  readonly viewers?: number;
   readonly reason: string;
   readonly cost_ms: number | null;
   readonly delay_ms: number | null;
@@ -90,22 +95,57 @@ export interface DemoLinkChange {
 
 export type FeedState = "open" | "lost";
 
-/** Follows the snapshots until the returned function is called. The browser reconnects the stream by itself. */
+/** Control sends a snapshot a second; after this long without one the picture on screen is old. */
+const STALE_MS = 5_000;
+
+/**
+ * Follows the snapshots until the returned function is called. A connection that broke is the browser's to repeat; one
+ * that was refused (too many consoles, a proxy's error page) or has fallen silent is ours.
+ */
 export function followSnapshots(handlers: {
   readonly onSnapshot: (snapshot: Snapshot) => void;
   readonly onState: (state: FeedState) => void;
 }): () => void {
-  const source = new EventSource("/v1/console/events");
+  const backoff = new Backoff({ firstMs: 1_000, maxMs: 10_000, jitterRatio: 0.3 });
+  let source: EventSource | null = null;
+  let again: ReturnType<typeof setTimeout> | undefined;
+  let silence: ReturnType<typeof setTimeout> | undefined;
+  const open = () => {
+    source?.close();
+    clearTimeout(again);
+    source = new EventSource("/v1/console/events");
+    source.addEventListener("snapshot", receive);
+    source.onerror = lose;
+    expect();
+  };
+  const expect = () => {
+    clearTimeout(silence);
+    silence = setTimeout(() => {
+      source?.close();
+      lose();
+    }, STALE_MS);
+  };
   const receive = (event: MessageEvent<string>) => {
     const snapshot = parseSnapshot(event.data);
     if (snapshot === null) return;
+    backoff.reset();
+    expect();
     handlers.onState("open");
     handlers.onSnapshot(snapshot);
   };
-  source.onmessage = receive;
-  source.addEventListener("snapshot", receive);
-  source.onerror = () => handlers.onState("lost");
-  return () => source.close();
+  const lose = () => {
+    handlers.onState("lost");
+    if (source?.readyState !== EventSource.CLOSED) return;
+    clearTimeout(silence);
+    clearTimeout(again);
+    again = setTimeout(open, backoff.next());
+  };
+  open();
+  return () => {
+    source?.close();
+    clearTimeout(again);
+    clearTimeout(silence);
+  };
 }
 
 /** Null when the text is no snapshot; lists that an older control leaves out are empty. */

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { FleetLink, FleetRoute, Snapshot } from "../../wire/console-feed";
-import { hops, linkPairs, linkTone, routeChanges, withoutDeadRoutes } from "./fleet";
+import { hops, linkPairs, linkTone, linkToTry, routeChanges, sortByBadness, withoutDeadRoutes } from "./fleet";
 
 const link = (from_edge: string, to_edge: string, change: Partial<FleetLink> = {}): FleetLink => ({
   from_edge,
@@ -106,4 +106,58 @@ test("nothing flows into an edge that is down, and its links are bad", () => {
     snapshot([link("sg", "fra", { usable: false, cost_ms: 0 }), link("fra", "sg", { usable: false })]),
   );
   expect(pair).toMatchObject({ tone: "bad", costMs: null });
+});
+
+test("links in trouble stand first, and small changes of cost do not shuffle the rest", () => {
+  const pairs = linkPairs(
+    snapshot([
+      link("fra", "iad", { cost_ms: 40 }),
+      link("fra", "sg", { loss_ratio: 0.1 }),
+      link("iad", "sg", { loss_ratio: 0.03 }),
+      link("bom", "sg", { rtt_ms: null, loss_ratio: null }),
+      link("dxb", "sg", { cost_ms: 52 }),
+    ]),
+  );
+  expect(sortByBadness(pairs).map(({ key }) => key)).toEqual(["fra|sg", "iad|sg", "bom|sg", "dxb|sg", "fra|iad"]);
+  const names = (first: number, second: number) =>
+    sortByBadness(linkPairs(snapshot([link("a", "b", { cost_ms: first }), link("c", "d", { cost_ms: second })]))).map(
+      ({ key }) => key,
+    );
+  expect(names(90, 95)).toEqual(names(95, 90));
+});
+
+const demo = (a: string, b: string, loss_ratio = 0.002) => ({
+  a,
+  b,
+  loss_ratio,
+  delay_ms: 80,
+  blackout: false,
+  own_loss_ratio: 0.002,
+  own_delay_ms: 80,
+});
+
+test("the link to try is one that people watch through", () => {
+  const routes = [
+    { ...route(["sg", "fra"]), delay_ms: 80, viewers: 1 },
+    { ...route(["sg", "iad"]), edge_id: "iad", delay_ms: 115, viewers: 0 },
+  ];
+  const fleet = { ...snapshot([], routes), demo: { links: [demo("iad", "sg"), demo("fra", "sg")] } };
+  expect(linkToTry(linkPairs(fleet), fleet.streams[0] ?? null)?.key).toBe("fra|sg");
+});
+
+test("the link to try is the direct one of the slowest route, or the one that is bad already", () => {
+  const fleet = (worse: number) => ({
+    ...snapshot(
+      [link("sg", "fra"), link("fra", "iad")],
+      [
+        { ...route(["sg", "fra"]), delay_ms: 80 },
+        { ...route(["sg", "fra", "iad"]), edge_id: "iad", delay_ms: 125 },
+      ],
+    ),
+    demo: { links: [demo("fra", "iad", worse), demo("fra", "sg")] },
+  });
+  const pick = (worse: number) => linkToTry(linkPairs(fleet(worse)), fleet(worse).streams[0] ?? null)?.key;
+  expect(pick(0.002)).toBe("fra|sg");
+  expect(pick(0.1)).toBe("fra|iad");
+  expect(linkToTry(linkPairs(snapshot([link("sg", "fra")])), null)).toBeNull();
 });

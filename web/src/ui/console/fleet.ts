@@ -104,6 +104,40 @@ export function linkTone(rttMs: number | null, lossRatio: number | null, ageMs: 
   return "good";
 }
 
+const TONE_RANK: Readonly<Record<Tone, number>> = { bad: 3, warn: 2, unknown: 1, good: 0 };
+/** Costs closer than this are the same to a reader, and rows that change places each second are not read at all. */
+const COST_STEP_MS = 50;
+
+/** Worst first; links of one kind by cost in coarse steps, then by name. */
+export function sortByBadness(pairs: readonly LinkPair[]): readonly LinkPair[] {
+  const cost = ({ costMs }: LinkPair) => Math.round((costMs ?? 0) / COST_STEP_MS);
+  return [...pairs].sort(
+    (left, right) =>
+      TONE_RANK[right.tone] - TONE_RANK[left.tone] ||
+      cost(right) - cost(left) ||
+      (left.key < right.key ? -1 : left.key > right.key ? 1 : 0),
+  );
+}
+
+/** Whether somebody has made this emulated link worse than it is by itself. */
+export function isWorsened(demo: DemoLink): boolean {
+  return demo.blackout || demo.loss_ratio > demo.own_loss_ratio + 1e-6 || demo.delay_ms > demo.own_delay_ms + 1e-6;
+}
+
+/** The link worth making bad: worsened already, else the direct link of the most watched, slowest route. Null without a demo. */
+export function linkToTry(pairs: readonly LinkPair[], stream: FleetStream | null): LinkPair | null {
+  const emulated = pairs.filter(({ demo }) => demo !== null);
+  const worsened = emulated.find(({ demo }) => demo !== null && isWorsened(demo));
+  if (worsened !== undefined) return worsened;
+  const watched = [...(stream?.routes ?? [])].sort(
+    (left, right) => (right.viewers ?? 0) - (left.viewers ?? 0) || (right.delay_ms ?? 0) - (left.delay_ms ?? 0),
+  );
+  const paths = watched.map(pathOf).filter((path) => path.length > 1);
+  const [a, b] = paths.find((path) => path.length === 2) ?? paths[0] ?? [];
+  if (a === undefined || b === undefined) return emulated[0] ?? null;
+  return emulated.find(({ key }) => key === pairKey(a, b)) ?? emulated[0] ?? null;
+}
+
 /** Hops of a path as pairs of edges, in the direction of the packets. */
 export function hops(path: readonly string[]): readonly (readonly [string, string])[] {
   return path.slice(1).map((edge, index) => [path[index] ?? edge, edge] as const);

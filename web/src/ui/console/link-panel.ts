@@ -2,7 +2,7 @@
 import { changeDemoLink, type DemoLinkChange } from "../../wire/console-feed";
 import { byId, setFacts, setText } from "../shared/dom";
 import { formatMs, formatRatio } from "../shared/format";
-import type { LinkPair } from "./fleet";
+import { isWorsened, type LinkPair } from "./fleet";
 
 /** Bad enough that a route around it is worth taking, mild enough that the picture survives until then. */
 const BAD = { lossRatio: 0.1, delayMs: 200 };
@@ -15,9 +15,19 @@ export class LinkPanel {
   readonly #delay = byId("delay", HTMLInputElement);
   readonly #blackout = byId("blackout", HTMLInputElement);
   readonly #note = byId("link-note", HTMLElement);
+  readonly #try = byId("try", HTMLElement);
+  readonly #tryButton = byId("try-bad", HTMLButtonElement);
   #pair: LinkPair | null = null;
+  #candidate: LinkPair | null = null;
 
-  constructor(onClose: () => void) {
+  constructor(onSelect: (key: string) => void, onClose: () => void) {
+    this.#tryButton.addEventListener("click", () => {
+      const candidate = this.#candidate;
+      if (candidate === null) return;
+      onSelect(candidate.key);
+      if (candidate.demo !== null && isWorsened(candidate.demo)) this.#restore();
+      else this.#makeBad();
+    });
     byId("link-close", HTMLButtonElement).addEventListener("click", onClose);
     byId("link-bad", HTMLButtonElement).addEventListener("click", () => this.#makeBad());
     byId("link-restore", HTMLButtonElement).addEventListener("click", () => this.#restore());
@@ -31,18 +41,39 @@ export class LinkPanel {
     for (const input of [this.#loss, this.#delay]) input.addEventListener("input", () => this.#showValues());
   }
 
+  /** Offers a link to make bad while none is selected; null where links are real. */
+  offer(candidate: LinkPair | null): void {
+    this.#candidate = candidate;
+    this.#try.hidden = candidate === null || this.#pair !== null;
+    if (candidate === null) return;
+    const worsened = candidate.demo !== null && isWorsened(candidate.demo);
+    setText(
+      this.#tryButton,
+      `${worsened ? "Restore" : "Make"} ${candidate.a} – ${candidate.b}${worsened ? "" : " bad"}`,
+    );
+    setText(
+      byId("try-text", HTMLElement),
+      worsened
+        ? "This link was made bad. Restore it and watch the routes come back."
+        : "These links are emulated. Make one bad and watch the routes go around it.",
+    );
+  }
+
   /** Called with each snapshot; the sliders take the link's values only when another link is selected. */
   show(pair: LinkPair | null): void {
     const selectedAnew = pair !== null && pair.key !== this.#pair?.key;
     this.#pair = pair;
     this.#form.hidden = pair === null;
     if (pair === null) return;
+    this.#try.hidden = true;
     setText(byId("link-title", HTMLElement), `${pair.a} – ${pair.b}`);
     setFacts(byId("link-facts", HTMLDListElement), [
       ["Round trip", formatMs(pair.rttMs)],
       [`Loss ${pair.a} → ${pair.b}`, formatRatio(pair.there?.loss_ratio ?? null)],
       [`Loss ${pair.b} → ${pair.a}`, formatRatio(pair.back?.loss_ratio ?? null)],
     ]);
+    // On a narrow screen the panel stands above the table whose row was clicked.
+    if (selectedAnew) this.#form.scrollIntoView({ block: "nearest" });
     const { demo } = pair;
     byId("link-demo", HTMLElement).hidden = demo === null;
     if (demo === null) return;

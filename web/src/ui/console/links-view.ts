@@ -1,16 +1,25 @@
 /** The table of links: what is measured now, and the last minute of it. */
 import { h, setText, svg } from "../shared/dom";
 import { formatMs, formatRatio, UNKNOWN } from "../shared/format";
-import type { LinkPair } from "./fleet";
+import { type LinkPair, sortByBadness } from "./fleet";
 
 /** One snapshot a second. */
 const HISTORY = 60;
 const SPARK_WIDTH = 120;
 const SPARK_HEIGHT = 22;
 
+/** What the colour of the dot says. */
+const TONE_WORDS: Readonly<Record<LinkPair["tone"], string>> = {
+  good: ", healthy",
+  warn: ", slow or lossy",
+  bad: ", bad or silent",
+  unknown: ", not measured yet",
+};
+
 interface Row {
   readonly element: HTMLTableRowElement;
   readonly name: HTMLElement;
+  readonly tone: HTMLElement;
   readonly numbers: readonly HTMLElement[];
   readonly line: SVGPathElement;
   readonly losses: SVGPathElement;
@@ -21,9 +30,11 @@ export class LinksView {
   readonly #body: HTMLTableSectionElement;
   readonly #onSelect: (key: string) => void;
   readonly #rows = new Map<string, Row>();
+  readonly #empty: HTMLElement;
 
-  constructor(body: HTMLTableSectionElement, onSelect: (key: string) => void) {
+  constructor(body: HTMLTableSectionElement, empty: HTMLElement, onSelect: (key: string) => void) {
     this.#body = body;
+    this.#empty = empty;
     this.#onSelect = onSelect;
   }
 
@@ -34,10 +45,14 @@ export class LinksView {
       row.element.remove();
       this.#rows.delete(key);
     }
-    for (const pair of pairs) {
+    const sorted = sortByBadness(pairs);
+    this.#empty.hidden = sorted.length > 0;
+    for (const pair of sorted) {
       const row = this.#rows.get(pair.key) ?? this.#addRow(pair);
       row.element.dataset["tone"] = pair.tone;
       row.element.dataset["selected"] = String(pair.key === selected);
+      row.name.setAttribute("aria-pressed", String(pair.key === selected));
+      setText(row.tone, TONE_WORDS[pair.tone]);
       cells(pair).forEach((text, index) => {
         const cell = row.numbers[index];
         if (cell !== undefined) setText(cell, text);
@@ -46,14 +61,27 @@ export class LinksView {
       if (row.history.length > HISTORY) row.history.shift();
       drawHistory(row);
     }
+    this.#order(sorted);
+  }
+
+  /** Rows keep their places while somebody points at one or has it in focus: nobody clicks a moving target. */
+  #order(sorted: readonly LinkPair[]): void {
+    if (this.#body.matches(":hover") || this.#body.querySelector(":focus-visible") !== null) return;
+    sorted.forEach(({ key }, index) => {
+      const element = this.#rows.get(key)?.element;
+      const there = this.#body.children[index];
+      if (element !== undefined && there !== element) this.#body.insertBefore(element, there ?? null);
+    });
   }
 
   #addRow(pair: LinkPair): Row {
+    const tone = h("span", { class: "hush" });
     const name = h(
       "button",
       { class: "link-name", type: "button" },
       h("span", { class: "dot" }),
       `${pair.a} – ${pair.b}`,
+      tone,
     );
     name.addEventListener("click", () => this.#onSelect(pair.key));
     const numbers = Array.from({ length: 7 }, () => h("td", { class: "num" }));
@@ -80,7 +108,7 @@ export class LinksView {
       by,
     );
     this.#body.append(element);
-    const row: Row = { element, name, numbers: [...numbers, by], line, losses, history: [] };
+    const row: Row = { element, name, tone, numbers: [...numbers, by], line, losses, history: [] };
     this.#rows.set(pair.key, row);
     return row;
   }

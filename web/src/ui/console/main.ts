@@ -4,7 +4,8 @@ import { type FeedState, type FleetStream, followSnapshots, type Snapshot } from
 import { byId, h, setText } from "../shared/dom";
 import { formatCount } from "../shared/format";
 import { placeIcons } from "../shared/icons";
-import { linkPairs, routeChanges, withoutDeadRoutes } from "./fleet";
+import { EdgesView } from "./edges-view";
+import { linkPairs, linkToTry, routeChanges, withoutDeadRoutes } from "./fleet";
 import { LinkPanel } from "./link-panel";
 import { LinksView } from "./links-view";
 import { MapView } from "./map-view";
@@ -14,8 +15,9 @@ placeIcons();
 const streams = byId("stream", HTMLSelectElement);
 const routes = new RoutesView(byId("routes", HTMLOListElement), byId("log", HTMLOListElement));
 const map = new MapView(byId("map", SVGSVGElement), select);
-const links = new LinksView(byId("links", HTMLTableSectionElement), select);
-const panel = new LinkPanel(() => select(null));
+const edges = new EdgesView(byId("edges", HTMLUListElement));
+const links = new LinksView(byId("links", HTMLTableSectionElement), byId("links-empty", HTMLElement), select);
+const panel = new LinkPanel(open, () => open(null));
 let snapshot: Snapshot | null = null;
 let room: string | null = null;
 let selected: string | null = null;
@@ -34,8 +36,13 @@ followSnapshots({
   onState: showFeed,
 });
 
-function select(key: string | null): void {
-  selected = key === selected ? null : key;
+/** A click on the selected link closes it again. */
+function select(key: string): void {
+  open(key === selected ? null : key);
+}
+
+function open(key: string | null): void {
+  selected = key;
   show();
 }
 
@@ -48,7 +55,10 @@ function show(): void {
   map.show(snapshot, stream, selected);
   routes.show(stream);
   links.show(pairs, selected);
+  edges.show(snapshot.edges);
   panel.show(pairs.find((pair) => pair.key === selected) ?? null);
+  panel.offer(linkToTry(pairs, stream));
+  byId("map-empty", HTMLElement).hidden = snapshot.edges.length > 0;
 }
 
 /** The stream chosen by hand while it lasts, else the one with the most viewers. */
@@ -71,13 +81,13 @@ function showStreams({ streams: all }: Snapshot, chosen: FleetStream | null): vo
   if (chosen !== null) streams.value = chosen.room;
 }
 
-function showTotals({ edges, streams: all }: Snapshot): void {
-  const up = edges.filter((edge) => edge.status === "up").length;
-  const viewers = edges.reduce((sum, edge) => sum + edge.viewers, 0);
+function showTotals({ edges: known, streams: all }: Snapshot): void {
+  const up = known.filter((edge) => edge.status === "up").length;
+  const viewers = known.reduce((sum, edge) => sum + edge.viewers, 0);
   const totals: readonly (readonly [string, string])[] = [
     [
-      up === edges.length ? formatCount(up) : `${up} of ${edges.length}`,
-      up === 1 && edges.length === 1 ? "edge up" : "edges up",
+      up === known.length ? formatCount(up) : `${up} of ${known.length}`,
+      up === 1 && known.length === 1 ? "edge up" : "edges up",
     ],
     [formatCount(all.length), all.length === 1 ? "stream" : "streams"],
     [formatCount(viewers), viewers === 1 ? "viewer" : "viewers"],
@@ -93,9 +103,11 @@ function showTotals({ edges, streams: all }: Snapshot): void {
 
 function showFeed(state: FeedState): void {
   byId("feed-dot", HTMLElement).dataset["tone"] = state === "open" ? "good" : "bad";
+  // What is on screen is then the past, and looks like it.
+  document.body.dataset["feed"] = state;
   const version = snapshot === null ? "" : `, routes ${snapshot.leader_epoch}.${snapshot.version}`;
   setText(
     byId("feed-text", HTMLElement),
-    state === "open" ? `Live${version}` : "Control does not answer. Streams go on without it.",
+    state === "open" ? `Live${version}` : "Control does not answer. Streams go on; what you see is old.",
   );
 }

@@ -10,7 +10,8 @@ import landTopology from "world-atlas/land-110m.json";
 import type { FleetEdge, FleetStream, Snapshot } from "../../wire/console-feed";
 import { svg } from "../shared/dom";
 import { formatMs, formatRatio } from "../shared/format";
-import { hops, type LinkPair, linkPairs, pairKey, pathOf } from "./fleet";
+import { hops, type LinkPair, linkPairs, pairKey, pathOf, type Tone } from "./fleet";
+import { type Box, type LabelWish, type NamePlace, placeLabels, placeNames } from "./labels";
 
 type Point = readonly [longitude: number, latitude: number];
 
@@ -22,6 +23,19 @@ const PADDING = 74;
 const SPAN_MIN = 34;
 /** Height of a bow's control point, as a share of its length. */
 const BOW = 0.22;
+
+/** With more links than this only those that matter now carry numbers; the table has them all. */
+const CROWDED_LINKS = 12;
+
+interface Bow {
+  readonly d: string;
+  readonly middle: Point;
+}
+
+interface DrawnLink {
+  readonly line: SVGPathElement;
+  readonly hit: SVGPathElement;
+}
 
 export class MapView {
   readonly #svg: SVGSVGElement;
@@ -38,6 +52,9 @@ export class MapView {
   #snapshot: Snapshot | null = null;
   #stream: FleetStream | null = null;
   #selected: string | null = null;
+  readonly #drawn = new Map<string, DrawnLink>();
+  /** Where edges' names stand: links' labels keep off. */
+  #nameBoxes: readonly Box[] = [];
 
   constructor(root: SVGSVGElement, onSelect: (key: string) => void) {
     this.#svg = root;
@@ -55,9 +72,9 @@ export class MapView {
     this.#fit(snapshot.edges);
     const places = new Map(snapshot.edges.map((edge) => [edge.edge_id, [edge.longitude, edge.latitude] as Point]));
     const pairs = linkPairs(snapshot);
+    this.#drawEdges(snapshot.edges, stream);
     this.#drawLinks(pairs, places);
     this.#drawRoutes(stream, places);
-    this.#drawEdges(snapshot.edges, stream);
   }
 
   #fit(edges: readonly FleetEdge[]): void {
@@ -84,58 +101,61 @@ export class MapView {
     );
   }
 
+  /** Keeps each link's elements, so that a focus and a hover outlive the next snapshot. */
   #drawLinks(pairs: readonly LinkPair[], places: ReadonlyMap<string, Point>): void {
-    const focus = document.activeElement?.getAttribute("data-key");
-    this.#links.replaceChildren();
-    this.#labels.replaceChildren();
+    const drawn = new Map<string, Bow>();
     for (const pair of pairs) {
-      const a = places.get(pair.a);
-      const b = places.get(pair.b);
-      if (a === undefined || b === undefined) continue;
-      const bow = this.#bow(a, b, places);
+      const bow = this.#bowOf(pair, places);
       if (bow === null) continue;
-      const { d } = bow;
-      const selected = pair.key === this.#selected;
-      this.#links.append(
-        svg("path", { class: "map-link", d, "data-tone": pair.tone, "data-selected": String(selected) }),
-      );
-      const hit = svg("path", {
-        class: "map-hit",
-        d,
-        tabindex: "0",
-        role: "button",
-        "data-key": pair.key,
+      drawn.set(pair.key, bow);
+      const { line, hit } = this.#drawn.get(pair.key) ?? this.#addLink(pair.key);
+      setAttributes(line, { d: bow.d, "data-tone": pair.tone, "data-selected": String(pair.key === this.#selected) });
+      setAttributes(hit, {
+        d: bow.d,
+        "aria-pressed": String(pair.key === this.#selected),
         "aria-label": `Link ${pair.a} to ${pair.b}: ${formatMs(pair.rttMs)}, ${formatRatio(pair.lossRatio)} lost`,
       });
-      hit.addEventListener("click", () => this.#onSelect(pair.key));
-      hit.addEventListener("keydown", (event) => {
-        if (event.key !== "Enter" && event.key !== " ") return;
-        event.preventDefault();
-        this.#onSelect(pair.key);
-      });
-      this.#links.append(hit);
-      if (focus === pair.key) hit.focus({ preventScroll: true });
-      this.#label(pair, bow.middle);
     }
+    for (const [key, { line, hit }] of this.#drawn) {
+      if (drawn.has(key)) continue;
+      line.remove();
+      hit.remove();
+      this.#drawn.delete(key);
+    }
+    this.#drawLabels(pairs, drawn);
   }
 
-  #label(pair: LinkPair, middle: Point): void {
-    if (pair.rttMs === null) return;
-    const lossy = (pair.lossRatio ?? 0) >= 0.001;
-    const text = lossy ? `${formatMs(pair.rttMs)}  ${formatRatio(pair.lossRatio)}` : formatMs(pair.rttMs);
-    const widthPx = text.length * 6.7 + 16;
-    const label = svg("g", {
-      class: "map-label",
-      "data-tone": pair.tone,
-      transform: `translate(${middle[0]} ${middle[1]})`,
+  #addLink(key: string): DrawnLink {
+    const line = svg("path", { class: "map-link" });
+    const hit = svg("path", { class: "map-hit", tabindex: "0", role: "button", "data-key": key });
+    hit.addEventListener("click", () => this.#onSelect(key));
+    hit.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      this.#onSelect(key);
     });
-    const words = svg("text", { "text-anchor": "middle", y: "4" });
-    words.textContent = text;
-    label.append(
-      svg("rect", { x: String(-widthPx / 2), y: "-11", width: String(widthPx), height: "22", rx: "11" }),
-      words,
+    this.#links.append(line, hit);
+    const made = { line, hit };
+    this.#drawn.set(key, made);
+    return made;
+  }
+
+  #drawLabels(pairs: readonly LinkPair[], drawn: ReadonlyMap<string, Bow>): void {
+    const onRoute = new Set(
+      (this.#stream?.routes ?? []).flatMap((route) => hops(pathOf(route)).map((hop) => pairKey(...hop))),
     );
-    this.#labels.append(label);
+    const crowded = drawn.size > CROWDED_LINKS;
+    const wishes = pairs.flatMap((pair) => {
+      const middle = drawn.get(pair.key)?.middle;
+      const priority = labelPriority(pair, pair.key === this.#selected, onRoute.has(pair.key));
+      if (middle === undefined || pair.rttMs === null || (crowded && priority === 0)) return [];
+      const text = labelText(pair);
+      const width = text.length * 6.7 + 16;
+      const box = { x: middle[0] - width / 2, y: middle[1] - 11, width, height: 22 };
+      return [{ key: pair.key, priority, box, text, tone: pair.tone }];
+    });
+    const shown = placeLabels(wishes, this.#nameBoxes);
+    this.#labels.replaceChildren(...wishes.filter(({ key }) => shown.has(key)).map(label));
   }
 
   /** Drawn anew only when a route changes, so that the flow along it does not start over each second. */
@@ -163,35 +183,43 @@ export class MapView {
   }
 
   #drawEdges(edges: readonly FleetEdge[], stream: FleetStream | null): void {
+    const wishes = edges.flatMap((edge) => {
+      const at = this.#projection([edge.longitude, edge.latitude]);
+      if (at === null) return [];
+      const source = stream?.source_edge === edge.edge_id;
+      const detail = edgeDetail(edge, source);
+      const [nameWidth, detailWidth] = [edge.edge_id.length * 8.6 + 4, detail.length * 6.4 + 4];
+      return [{ key: edge.edge_id, x: at[0], y: at[1], nameWidth, detailWidth, edge, source, detail }];
+    });
+    const places = placeNames(wishes);
+    this.#nameBoxes = [...places.values()].flatMap(({ boxes }) => boxes);
     this.#edges.replaceChildren(
-      ...edges.flatMap((edge) => {
-        const at = this.#projection([edge.longitude, edge.latitude]);
-        if (at === null) return [];
-        const source = stream?.source_edge === edge.edge_id;
+      ...wishes.map((wish) => {
+        const { edge, source, x, y } = wish;
         const group = svg("g", {
           class: "map-edge",
           "data-edge": edge.edge_id,
           "data-status": edge.status,
           "data-source": String(source),
-          transform: `translate(${at[0]} ${at[1]})`,
+          transform: `translate(${x} ${y})`,
         });
         if (source) group.append(svg("circle", { class: "map-ring", r: "15" }));
-        const name = svg("text", { class: "map-name", y: "-17", "text-anchor": "middle" });
-        name.textContent = edge.edge_id;
-        const detail = svg("text", { class: "map-detail", y: "27", "text-anchor": "middle" });
-        detail.textContent = edgeDetail(edge, source);
-        group.append(svg("circle", { class: "map-dot", r: "7.5" }), name, detail);
-        return [group];
+        group.append(svg("circle", { class: "map-dot", r: "7.5" }));
+        const place = places.get(edge.edge_id);
+        if (place !== undefined) group.append(...edgeWords(edge.edge_id, wish.detail, place));
+        return group;
       }),
     );
   }
 
+  #bowOf(pair: LinkPair, places: ReadonlyMap<string, Point>): Bow | null {
+    const a = places.get(pair.a);
+    const b = places.get(pair.b);
+    return a === undefined || b === undefined ? null : this.#bow(a, b, places);
+  }
+
   /** A bow between two edges, bent away from the others; the same line whichever way it is asked for. */
-  #bow(
-    from: Point,
-    to: Point,
-    places: ReadonlyMap<string, Point>,
-  ): { readonly d: string; readonly middle: Point } | null {
+  #bow(from: Point, to: Point, places: ReadonlyMap<string, Point>): Bow | null {
     const start = this.#projection([...from]);
     const end = this.#projection([...to]);
     if (start === null || end === null) return null;
@@ -224,6 +252,50 @@ export function bend(
   const control: Point = [straight[0] + away[0] * BOW, straight[1] + away[1] * BOW];
   // A quadratic curve passes halfway between its chord and its control point.
   return { control, middle: [(straight[0] + control[0]) / 2, (straight[1] + control[1]) / 2] };
+}
+
+/** Selected, then in use, then in trouble; 0 for a link that is merely there. */
+export function labelPriority(pair: Pick<LinkPair, "tone">, selected: boolean, onRoute: boolean): number {
+  if (selected) return 4;
+  if (onRoute) return 3;
+  return pair.tone === "bad" ? 2 : pair.tone === "warn" ? 1 : 0;
+}
+
+function labelText(pair: LinkPair): string {
+  const lossy = (pair.lossRatio ?? 0) >= 0.001;
+  return lossy ? `${formatMs(pair.rttMs)}  ${formatRatio(pair.lossRatio)}` : formatMs(pair.rttMs);
+}
+
+function label({ box, text, tone }: LabelWish & { readonly text: string; readonly tone: Tone }): SVGGElement {
+  const words = svg("text", { "text-anchor": "middle", x: String(box.x + box.width / 2), y: String(box.y + 15) });
+  words.textContent = text;
+  const ground = svg("rect", {
+    x: String(box.x),
+    y: String(box.y),
+    width: String(box.width),
+    height: String(box.height),
+    rx: "11",
+  });
+  return svg("g", { class: "map-label", "data-tone": tone }, ground, words);
+}
+
+function edgeWords(name: string, detail: string, { side, detail: hasDetail }: NamePlace): readonly SVGTextElement[] {
+  const anchor = side === "around" ? "middle" : side === "right" ? "start" : "end";
+  const x = side === "around" ? 0 : side === "right" ? 15 : -15;
+  const line = (className: string, y: number, text: string) => {
+    const element = svg("text", { class: className, x: String(x), y: String(y), "text-anchor": anchor });
+    element.textContent = text;
+    return element;
+  };
+  const lines = [line("map-name", side === "around" ? -20 : -2, name)];
+  if (hasDetail) lines.push(line("map-detail", side === "around" ? 27 : 15, detail));
+  return lines;
+}
+
+function setAttributes(element: Element, attributes: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+  }
 }
 
 function mean(points: readonly Point[]): Point {

@@ -3,6 +3,7 @@ import type { FleetRoute, FleetStream } from "../../wire/console-feed";
 import { h } from "../shared/dom";
 import { formatMs } from "../shared/format";
 import { pathOf, phaseText, type RouteChange } from "./fleet";
+import { reasonLines } from "./reason";
 
 const CHANGES_MAX = 40;
 
@@ -66,9 +67,16 @@ function card(route: FleetRoute): HTMLLIElement {
     "li",
     { class: "route", "data-edge": route.edge_id, "data-phase": phase, "data-path": path.join(">") },
     head,
-    h("p", { class: "route-reason" }, route.reason || "no reason given yet"),
+    reason(route),
     h("p", { class: "route-backup quiet" }, facts.join(", ")),
   );
+}
+
+function reason(route: FleetRoute): HTMLElement {
+  const lines = reasonLines(route.reason).map(({ label, text }) =>
+    h("span", { class: "reason-line" }, ...(label === "" ? [] : [h("b", {}, `${label} `)]), text),
+  );
+  return h("p", { class: "route-reason" }, ...lines);
 }
 
 function backupText(route: FleetRoute): string {
