@@ -45,10 +45,12 @@ async def wait_until(page: Page, condition: str, argument: object = None) -> Non
 
 @asynccontextmanager
 async def open_page(browser: Browser, url: str, width: int = 1280, height: int = 800) -> AsyncIterator[Page]:
-    """A page in a context of its own. An exception in it, or a request to a host off this machine, fails the test."""
+    """A page in a context of its own. An exception in it, something its own policy forbids, or a request to a host off
+    this machine fails the test."""
     context = await browser.new_context(viewport={"width": width, "height": height})
     page = await context.new_page()
     errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if _is_violation(message.text) else None)
     strangers: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: strangers.append(request.url) if _is_stranger(request.url) else None)
@@ -91,6 +93,10 @@ async def serving_edge(page: Page) -> str:
 async def frames_decoded(page: Page) -> int:
     """Frames decoded in the present session, as the page shows them once a second."""
     return int(await page.evaluate("document.body.dataset.framesDecoded ?? '0'"))
+
+
+def _is_violation(text: str) -> bool:
+    return "Content Security Policy" in text
 
 
 def _is_stranger(url: str) -> bool:
