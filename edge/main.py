@@ -201,6 +201,7 @@ def _mesh_settings(settings: EdgeSettings, dataplane: Dataplane | None, http_url
         static_routes=tuple(
             StaticRoute(route.room, route.source_edge, route.primary, route.backup) for route in mesh.static_routes
         ),
+        keep_last_good=mesh.keep_last_good,
         clock_offset_ms=mesh.clock_offset_ms,
     )
 

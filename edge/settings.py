@@ -58,6 +58,18 @@ IpAddress = Annotated[str, AfterValidator(_ip)]
 Url = Annotated[str, AfterValidator(_url)]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+Feature = Literal[
+    "gso",
+    "nack",
+    "cache",
+    "failover",
+    "trunk_nack",
+    "twcc",
+    "backup",
+    "sound_hold",
+    "sender_reports",
+    "offer_limits",
+]
 
 
 class Http(Section):
@@ -100,7 +112,7 @@ class Media(Section):
     """Cores for the shards, in turn; empty leaves the choice to the kernel."""
     max_sessions: Annotated[int, Field(ge=1)] = 20_000
     """Hosts and viewers together; more get 503 with Retry-After."""
-    disabled_features: tuple[Literal["gso", "nack", "cache", "failover", "trunk_nack", "twcc", "backup"], ...] = ()
+    disabled_features: tuple[Feature, ...] = ()
     """Mechanisms switched off, to measure what they are worth."""
 
     @model_validator(mode="after")
@@ -198,6 +210,9 @@ class Mesh(Section):
     """Overrides of addresses by edge, for example an emulator in front of them."""
     static_routes: tuple[StaticRoute, ...] = ()
     """Routes of an edge without control."""
+    keep_last_good: bool = True
+    """Routes, the directory of streams and token keys stay in force while control is away, and are read from disk at
+    start. Switched off, they are forgotten as soon as control is gone; that shows what they are worth."""
     clock_offset_ms: float = 0.0
     """Shifts this edge's wall clock; for tests of the claim that clock errors change no route."""
 

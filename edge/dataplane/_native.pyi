@@ -38,7 +38,7 @@ class DataplaneConfig:
         trunk_key_pem: bytes,
         trunk_ca_pem: bytes,
         trunk_window_bytes: int,
-        disabled_features: list[str],  # of: gso, nack, cache, failover, trunk_nack, twcc, backup
+        disabled_features: list[str],  # see edge.settings.Media
         max_sessions: int,
         clock_offset_ms: float = 0.0,  # a wrong clock on trunks, as `mesh.clock_offset_ms` makes one on probes; for tests
     ) -> None: ...

@@ -106,7 +106,7 @@ class MeshAgent:
             self._port.apply_routes(routes)
             self._show(replace(EMPTY_VIEW, routes=routes))
             return
-        stored = load_slice(self._settings.data_dir)
+        stored = load_slice(self._settings.data_dir) if self._settings.keep_last_good else None
         if stored is None:
             return
         try:
@@ -194,8 +194,21 @@ class MeshAgent:
             while True:
                 yield await answers.get()
 
-        async for response in stub.Follow(outgoing(), wait_for_ready=True):
-            answers.put_nowait(self.handle_slice(response.slice))
+        try:
+            async for response in stub.Follow(outgoing(), wait_for_ready=True):
+                answers.put_nowait(self.handle_slice(response.slice))
+        finally:
+            if not self._settings.keep_last_good:
+                self._forget()
+
+    def _forget(self) -> None:
+        """No routes, no peers, no keys: as if control had never spoken."""
+        self._trunk_addresses = {}
+        self._port.apply_routes(())
+        self._port.apply_peers({})
+        self._prober.apply_targets(())
+        self._show(EMPTY_VIEW)
+        log.warning("routes_forgotten", reason="mesh.keep_last_good is off")
 
     def handle_slice(self, message: routes_pb2.RouteSlice) -> fleet_pb2.FollowRequest:
         """Applies a slice, or keeps what there is; returns the answer to control."""

@@ -52,6 +52,8 @@ class MeshSettings:
     certificate_sha256: str = ""
     peer_addresses: Mapping[str, PeerAddress] = field(default_factory=lambda: MappingProxyType({}))
     static_routes: tuple[StaticRoute, ...] = ()
+    # Whether the last slice outlives the connection to control.
+    keep_last_good: bool = True
     # Test only: this edge's probe clock runs ahead by so much.
     clock_offset_ms: float = 0.0
     software_version: str = ""

@@ -249,6 +249,26 @@ async def test_an_edge_that_starts_without_control_uses_its_last_good_routes(tmp
         assert again.agent.view.token_keys
 
 
+async def test_an_edge_told_to_keep_nothing_forgets_its_routes_and_keys_with_control(tmp_path: Path) -> None:
+    async with running_control(tmp_path / "control") as control:
+        stack = running_edges(control, tmp_path, "sg", "fra", changes={"fra": {"keep_last_good": False}})
+        edges = await stack.__aenter__()
+        edges["sg"].port.publish("demo")
+        await until(lambda: edges["fra"].route() == ("fra", "sg"))
+        assert edges["fra"].agent.view.token_keys
+    try:
+        await until(lambda: edges["fra"].route() is None)
+        assert not edges["fra"].agent.view.token_keys
+        assert not edges["fra"].port.peers
+        assert edges["sg"].agent.view.token_keys, "its neighbour keeps what it had"
+    finally:
+        await stack.__aexit__(None, None, None)
+    again = Edge(edge_settings("fra", tmp_path / "fra", control, keep_last_good=False), edges["fra"].identity)
+    async with running(again):
+        await asyncio.sleep(0)  # its first step, in which stored routes would be read
+        assert again.route() is None
+
+
 async def test_probes_authenticate_both_ways_and_strangers_get_silence(tmp_path: Path) -> None:
     async with running_control(tmp_path / "control") as control, running_edges(control, tmp_path, "sg", "fra") as edges:
 

@@ -10,6 +10,8 @@ pub const FEATURE_NAMES: &[&str] = &[
     "twcc",
     "backup",
     "sound_hold",
+    "sender_reports",
+    "offer_limits",
 ];
 
 /// The features that act in shards; the trunk reads its own from the list of names.
@@ -25,6 +27,10 @@ pub struct Features {
     pub twcc: bool,
     /// Sound waits for a picture that players buffer.
     pub sound_hold: bool,
+    /// Viewers learn how the clocks of their tracks belong together.
+    pub sender_reports: bool,
+    /// Offers are held against limits before they are parsed.
+    pub offer_limits: bool,
 }
 
 impl Features {
@@ -40,6 +46,8 @@ impl Features {
             cache: is_on("cache"),
             twcc: is_on("twcc"),
             sound_hold: is_on("sound_hold"),
+            sender_reports: is_on("sender_reports"),
+            offer_limits: is_on("offer_limits"),
         })
     }
 }

@@ -73,6 +73,7 @@ pub fn send_parameters(plan: &ViewPlan, features: Features, random: &mut impl Ra
         disabled: SendDisabled {
             nack: !features.nack,
             cache: !features.cache,
+            sender_reports: !features.sender_reports,
         },
     }
 }

@@ -1,6 +1,6 @@
 //! Lines of an SDP document: limits, text checks, `type=value`.
 
-use crate::sdp::{LINE_MAX_BYTES, OFFER_MAX_BYTES, SdpError};
+use crate::sdp::{LINE_MAX_BYTES, SdpError};
 
 /// One `type=value` line.
 #[derive(Clone, Copy, Debug)]
@@ -14,9 +14,9 @@ pub struct Line<'a> {
 }
 
 /// Checks size and character set of the whole, then hands out lines. RFC 8866 §5: CRLF, but a lone LF is accepted.
-pub fn lines(bytes: &[u8]) -> Result<impl Iterator<Item = Result<Line<'_>, SdpError>>, SdpError> {
-    if bytes.len() > OFFER_MAX_BYTES {
-        let detail = format!("The body has {} bytes; send at most {OFFER_MAX_BYTES}.", bytes.len());
+pub fn lines(bytes: &[u8], max_bytes: usize) -> Result<impl Iterator<Item = Result<Line<'_>, SdpError>>, SdpError> {
+    if bytes.len() > max_bytes {
+        let detail = format!("The body has {} bytes; send at most {max_bytes}.", bytes.len());
         return Err(SdpError::bad("sdp_too_large", detail));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| {

@@ -35,6 +35,32 @@ pub const LINE_MAX_BYTES: usize = 8 * 1024;
 /// One audio and one video line are used; conferencing clients that reuse a connection offer a few more.
 pub const SECTIONS_MAX: usize = 32;
 
+/// How large an offer may be as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfferLimits {
+    /// Bytes of the body.
+    pub bytes: usize,
+    /// Media sections.
+    pub sections: usize,
+}
+
+impl Default for OfferLimits {
+    fn default() -> Self {
+        OfferLimits {
+            bytes: OFFER_MAX_BYTES,
+            sections: SECTIONS_MAX,
+        }
+    }
+}
+
+impl OfferLimits {
+    /// Takes whatever comes; only for measuring what the limits are worth.
+    pub const NONE: OfferLimits = OfferLimits {
+        bytes: usize::MAX,
+        sections: usize::MAX,
+    };
+}
+
 /// Formats of one m-line: a payload type has seven bits.
 pub const FORMATS_MAX: usize = 128;
 

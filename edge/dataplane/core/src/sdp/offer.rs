@@ -2,9 +2,7 @@
 
 use crate::sdp::line::{Line, is_ice_text, lines, malformed};
 use crate::sdp::section::push_bounded;
-use crate::sdp::{
-    Direction, DtlsRole, Fingerprint, FingerprintAlgorithm, MediaSection, Remote, SECTIONS_MAX, SdpError,
-};
+use crate::sdp::{Direction, DtlsRole, Fingerprint, FingerprintAlgorithm, MediaSection, OfferLimits, Remote, SdpError};
 
 /// A parsed offer. Nothing about it has been accepted yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,8 +37,13 @@ enum Setup {
 impl Offer {
     /// Parses a request body. Limits come first; the time taken is linear in the size of the body.
     pub fn parse(bytes: &[u8]) -> Result<Self, SdpError> {
+        Self::parse_within(bytes, OfferLimits::default())
+    }
+
+    /// `parse` with limits of the caller's choice; repeated mids are looked for in the square of the sections' number.
+    pub fn parse_within(bytes: &[u8], limits: OfferLimits) -> Result<Self, SdpError> {
         let mut offer = Offer::default();
-        let mut lines = lines(bytes)?;
+        let mut lines = lines(bytes, limits.bytes)?;
         // RFC 8866 §5.1: the version is the first line and the only one there is.
         match lines.next().transpose()? {
             Some(Line {
@@ -51,9 +54,11 @@ impl Offer {
         for line in lines {
             let line = line?;
             match line.kind {
-                b'm' if offer.sections.len() >= SECTIONS_MAX => {
-                    let detail =
-                        format!("The offer has more than {SECTIONS_MAX} media sections; send one audio and one video.");
+                b'm' if offer.sections.len() >= limits.sections => {
+                    let detail = format!(
+                        "The offer has more than {} media sections; send one audio and one video.",
+                        limits.sections
+                    );
                     return Err(SdpError::bad("sdp_too_many_media", detail));
                 }
                 b'm' => offer.sections.push(MediaSection::parse(line)?),

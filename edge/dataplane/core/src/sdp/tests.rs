@@ -423,6 +423,17 @@ fn h264_publisher_is_left_the_mode_with_fragments() {
 }
 
 #[test]
+fn an_offer_that_only_limits_refuse_is_answered_without_them() {
+    let media = |mid: usize| format!("m=audio 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\na=mid:x{mid}\r\n");
+    let offer = small(str::to_owned) + &(0..SECTIONS_MAX).map(media).collect::<String>();
+    let error = Offer::parse(offer.as_bytes()).unwrap_err();
+    assert_eq!(error.reason, "sdp_too_many_media");
+    let offer = Offer::parse_within(offer.as_bytes(), OfferLimits::NONE).unwrap();
+    assert!(offer.sections.len() > SECTIONS_MAX);
+    assert!(answer_publish(&offer, &local()).is_ok());
+}
+
+#[test]
 fn huge_and_hostile_offers_are_refused_by_limits() {
     let error = Offer::parse(&vec![b'v'; 1 << 20]).unwrap_err();
     assert_eq!(error.reason, "sdp_too_large");

@@ -1,7 +1,7 @@
 //! Candidates sent after the offer: `application/trickle-ice-sdpfrag` (RFC 8840, RFC 9725 §4.3.2).
 
 use crate::sdp::line::{lines, malformed};
-use crate::sdp::{Remote, SdpError};
+use crate::sdp::{OFFER_MAX_BYTES, Remote, SdpError};
 use std::net::IpAddr;
 
 /// A client gathers a few candidates per interface and protocol.
@@ -14,7 +14,7 @@ pub fn check_trickle(fragment: &[u8], remote: &Remote) -> Result<usize, SdpError
     let mut candidates = 0;
     let mut ufrag = None;
     let mut pwd = None;
-    for line in lines(fragment)? {
+    for line in lines(fragment, OFFER_MAX_BYTES)? {
         let line = line?;
         let (name, value) = line.value.split_once(':').unwrap_or((line.value, ""));
         match (line.kind, name) {

@@ -53,6 +53,8 @@ pub struct SendDisabled {
     pub nack: bool,
     /// No replay of the current group of pictures: every viewer waits for a key frame.
     pub cache: bool,
+    /// No sender reports: a player knows nothing of how its tracks' clocks belong together.
+    pub sender_reports: bool,
 }
 
 /// One accepted m-line.
@@ -479,6 +481,10 @@ impl SendHalf {
     /// The next plaintext compound to seal and send: sender reports with SDES, before the first packet and each second.
     pub fn poll_rtcp(&mut self, now: Time) -> Option<Vec<u8>> {
         if !self.reports.is_due(now) {
+            return None;
+        }
+        if self.disabled.sender_reports {
+            self.reports.schedule(false, now);
             return None;
         }
         let mut compound = Vec::new();

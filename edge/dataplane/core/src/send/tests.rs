@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+mod switches;
+
 const AUDIO: usize = 0;
 const VIDEO: usize = 1;
 const VIDEO_SSRC: Ssrc = Ssrc(0xB0);
@@ -394,16 +396,6 @@ fn without_rtx_a_packet_from_before_another_header_is_not_sent_again() {
 }
 
 #[test]
-fn repairs_can_be_switched_off() {
-    let mut parameters = parameters();
-    parameters.disabled.nack = true;
-    let mut world = World::live(parameters);
-    let first = world.write(VIDEO, video(1, 0, b"K"), 0).unwrap().unwrap();
-    assert_eq!(world.nack(&[first.number], 10), []);
-    assert_eq!(world.drops(), BTreeMap::from([("nack_disabled", 1)]));
-}
-
-#[test]
 fn a_number_spent_on_padding_closes_up_or_is_filled() {
     let mut world = World::live(parameters());
     assert_eq!(
@@ -505,19 +497,6 @@ fn a_packet_that_the_ring_gave_out_is_not_sent_again() {
         world.write(VIDEO, frame(13, 2, 100, false), 2).unwrap().unwrap().number,
         0x7FFE + 3
     );
-}
-
-#[test]
-fn without_the_cache_every_viewer_waits() {
-    let mut parameters = parameters();
-    parameters.disabled.cache = true;
-    let mut world = World::new(parameters);
-    world.rings[VIDEO].insert(Arc::new(video(1, 0, b"K"))).unwrap();
-    world
-        .half
-        .switch_source(&source(1, Codec::Vp8), &[None, None], &world.rings, at(1));
-    assert_eq!(world.poll(1), []);
-    assert_eq!(world.half.poll_key_frame_request(at(1)), Some(VIDEO));
 }
 
 #[test]

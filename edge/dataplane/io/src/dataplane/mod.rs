@@ -230,7 +230,7 @@ impl Dataplane {
 
     /// Answers a WHIP offer.
     pub fn publish(&self, room: &str, offer: &[u8], incarnation: u64) -> Result<SessionAnswer, OfferRejection> {
-        let offer = sdp::Offer::parse(offer)?;
+        let offer = sdp::Offer::parse_within(offer, self.offer_limits())?;
         let (shard, local) = self.local_parameters();
         let (answer, plan) = sdp::answer_publish(&offer, &local)?;
         let cname = credentials::token();
@@ -253,7 +253,7 @@ impl Dataplane {
 
     /// Answers a WHEP offer, before a publisher exists too.
     pub fn view(&self, room: &str, offer: &[u8]) -> Result<SessionAnswer, OfferRejection> {
-        let offer = sdp::Offer::parse(offer)?;
+        let offer = sdp::Offer::parse_within(offer, self.offer_limits())?;
         let (shard, local) = self.local_parameters();
         let tracks = self.directory.tracks(room);
         let [audio_ssrc, video_ssrc, video_rtx_ssrc] = credentials::distinct_ssrcs().map(Ssrc);
@@ -275,6 +275,14 @@ impl Dataplane {
             0,
             answer,
         )
+    }
+
+    fn offer_limits(&self) -> sdp::OfferLimits {
+        if self.features.offer_limits {
+            sdp::OfferLimits::default()
+        } else {
+            sdp::OfferLimits::NONE
+        }
     }
 
     fn local_parameters(&self) -> (usize, LocalParameters) {
