@@ -170,16 +170,20 @@ class LinkDirection:
             raise ValueError(f"a blackout lasts between 0 and 60,000 ms, not {duration_ms}")
         self._dark_until = now + duration_ms / 1000.0
 
-    def handle_packet(self, size_bytes: int, *, now: float) -> list[Delivery]:
-        """Decides the fate of one packet that enters now; an empty list is a counted drop."""
+    def handle_packet(self, size_bytes: int, *, now: float, burst_hits: bool = True) -> list[Delivery]:
+        """Decides the fate of one packet that enters now; an empty list is a counted drop.
+
+        A burst that was asked for by `lose_next` passes over packets with `burst_hits` False.
+        """
         conditions = self._conditions
         counters = self.counters
         counters.offered_packets += 1
         counters.offered_bytes += size_bytes
         if conditions.blackout or now < self._dark_until:
             return self._drop(Drop.BLACKOUT)
-        if self._lose_next > 0 or self._loss.handle_packet():
-            self._lose_next = max(0, self._lose_next - 1)
+        ordered = burst_hits and self._lose_next > 0
+        if ordered or self._loss.handle_packet():
+            self._lose_next -= ordered
             if not self._in_loss_burst:
                 counters.loss_bursts += 1
             self._in_loss_burst = True
@@ -229,9 +233,9 @@ class LinkDirection:
 
 
 class DelayHistogram:
-    """Delays in 64 buckets, each 1.25 times as wide as the one before, from 0.05 ms to about 70 s."""
+    """Delays in 300 buckets, each a twentieth wider than the one before, from 0.05 ms to about 100 s."""
 
-    BOUNDS_MS: tuple[float, ...] = tuple(0.05 * 1.25**i for i in range(64))
+    BOUNDS_MS: tuple[float, ...] = tuple(0.05 * 1.05**i for i in range(300))
 
     __slots__ = ("count", "counts", "maximum_ms", "sum_ms")
 

@@ -209,7 +209,8 @@ class Relay:
         self, direction: DirectionState, kind: Kind, data: bytes, out: socket.socket, to: Address | None
     ) -> None:
         now = time.monotonic()
-        for delivery in direction.model.handle_packet(len(data), now=now):
+        # A burst that a test asks for is one of the stream's packets, not of the probes between them.
+        for delivery in direction.model.handle_packet(len(data), now=now, burst_hits=kind == "trunk"):
             if to is None:
                 direction.model.handle_drop(Drop.NO_TARGET)
                 continue

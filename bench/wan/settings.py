@@ -52,7 +52,7 @@ class ConditionsChange(_Model):
     blackout: bool | None = None
 
     lose_next: int | None = None
-    """Not a condition but an event: exactly this many of the next packets are lost."""
+    """Not a condition but an event: exactly this many of the next trunk packets are lost."""
     blackout_ms: float | None = None
     """Not a condition but an event: a blackout from now on that ends by itself."""
 

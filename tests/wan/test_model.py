@@ -156,6 +156,13 @@ def test_lose_next_loses_exactly_that_burst() -> None:
     assert direction.counters.loss_bursts == 1
 
 
+def test_a_burst_passes_over_what_it_is_not_meant_for() -> None:
+    direction = LinkDirection(LinkConditions(), Random(1))
+    direction.lose_next(2)
+    fates = [bool(direction.handle_packet(100, now=1.0, burst_hits=hits)) for hits in (False, True, False, True, True)]
+    assert fates == [True, False, True, False, True]
+
+
 def test_go_dark_ends_by_itself() -> None:
     direction = LinkDirection(LinkConditions(), Random(1))
     direction.go_dark(200, now=10.0)
