@@ -52,6 +52,11 @@ class Browser:
     page: Page
     pid: int
 
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of all of its processes so far."""
+        return self.usage().cpu_seconds
+
     def usage(self) -> ProcessUsage:
         """CPU and memory of all of its processes."""
         return tree_usage(self.pid)

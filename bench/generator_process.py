@@ -11,8 +11,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from bench.machine import process_usage
+
 _ROOT = Path(__file__).resolve().parent.parent
 _LINE_MAX_BYTES: Final = 64 * 1024 * 1024
+
+#: What the generator offers, in this order (`SRTP_PROFILES` in its session.rs); `forward` compares it with Chromium's.
+SRTP_PROFILES: Final = ("SRTP_AES128_CM_SHA1_80", "SRTP_AEAD_AES_256_GCM", "SRTP_AEAD_AES_128_GCM")
+
+#: Of a swarm's hosts.
+FRAMES_PER_SECOND: Final = 30
 
 
 class GeneratorMissing(OSError):
@@ -138,9 +146,14 @@ class Swarm:
         await self._process.expect("closed", timeout_s=20)
 
     async def report(self) -> dict[str, Any]:
-        """What all watchers saw since the last report; times in ms since the generator's start."""
+        """What all watchers saw and all hosts sent since the last report; times in ms since the generator's start."""
         await self._process.say({"op": "report"})
         return await self._process.expect("report", timeout_s=20)
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of this process so far."""
+        return process_usage(self.pid).cpu_seconds
 
     async def _open(self, command: Mapping[str, object]) -> float:
         await self._process.say(command)

@@ -29,6 +29,35 @@ def describe_machine() -> dict[str, object]:
 
 
 @dataclass(frozen=True, slots=True)
+class MachineTimes:
+    """CPU time of all cores since boot, in seconds (proc(5), the first line of /proc/stat)."""
+
+    busy_s: float
+    idle_s: float
+    stolen_s: float
+    """A virtual machine's time that its host gave to others; no process here can see it happen."""
+
+    @staticmethod
+    def read() -> MachineTimes:
+        """Now."""
+        line = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
+        user, nice, system, idle, waiting, irq, softirq, steal = (
+            int(word) / _TICKS_PER_SECOND for word in line.split()[1:9]
+        )
+        return MachineTimes(user + nice + system + irq + softirq, idle + waiting, steal)
+
+    def since(self, before: MachineTimes) -> dict[str, float]:
+        """Shares of all cores' time since `before`, 0-1."""
+        spans = {
+            "busy_ratio": self.busy_s - before.busy_s,
+            "idle_ratio": self.idle_s - before.idle_s,
+            "stolen_ratio": self.stolen_s - before.stolen_s,
+        }
+        total = sum(spans.values())
+        return {name: round(span / total, 4) if total else 0.0 for name, span in spans.items()}
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessUsage:
     """CPU seconds and resident memory of one process, or of it and its descendants."""
 

@@ -7,14 +7,23 @@ import importlib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from bench.machine import describe_machine
-from bench.report import EXIT_NO_PROOF, Report, judge
+import httpx
+from playwright.async_api import Error as BrowserError
+
+from bench.browser import BrowserMissing
+from bench.generator_process import GeneratorMissing
+from bench.machine import MachineTimes, describe_machine
+from bench.report import Report, ended_early, judge
 from bench.scenario import RunOptions, Scenario
+from bench.table import format_report
 
 NAMES: Final = ("latency", "startup", "sync", "forward", "failover", "outage", "offers")
+#: What can end a run early without being a bug of the bench: a process, a browser or a socket that failed.
+_EARLY_ENDS: Final = (OSError, RuntimeError, ExceptionGroup, httpx.HTTPError, BrowserError)
 
 
 class UnknownScenario(ValueError):
@@ -30,11 +39,12 @@ def scenario(name: str) -> Scenario:
 
 
 def run(name: str, *, seed: int, quick: bool, without: Sequence[str], json_file: Path | None) -> int:
-    """Run, print, write; returns the exit code of `bench.report`. Raises UnknownScenario."""
+    """Run, print, write; returns the exit code of `bench.report`. Raises UnknownScenario, BrowserMissing and
+    GeneratorMissing."""
     chosen = scenario(name)
     for feature in without:
         if feature not in chosen.features:
-            known = ", ".join(chosen.features) or "nothing"
+            known = ", ".join(chosen.features)
             raise UnknownScenario(f"{name} cannot do without {feature!r}; it can do without: {known}")
     options = RunOptions(
         seed=seed,
@@ -42,38 +52,64 @@ def run(name: str, *, seed: int, quick: bool, without: Sequence[str], json_file:
         without=tuple(without),
         progress=lambda line: print(f"  {line}", file=sys.stderr, flush=True),
     )
-    print(f"{name}: {chosen.claim}", file=sys.stderr, flush=True)
-    machine = describe_machine()
-    outcome = asyncio.run(chosen.run(options))
-    report = judge(
-        scenario=name,
-        seed=seed,
-        quick=quick,
-        without=without,
-        machine=machine,
-        bars=chosen.bars,
-        required_evidence=chosen.evidence,
-        outcome=outcome,
-    )
+    taken_away = f" (without {', '.join(without)})" if without else ""
+    print(f"{name}: {chosen.claim}{taken_away}", file=sys.stderr, flush=True)
+    report = _measure(chosen, options)
+    if json_file is not None and str(json_file) == "-":
+        print(json.dumps(report.as_json(), indent=1, default=str))
+        return report.exit_code
     if json_file is not None:
         report.write(json_file)
-    _print(report)
+    print(format_report(report.as_json()), flush=True)
     return report.exit_code
 
 
-def _print(report: Report) -> None:
-    content = report.as_json()
-    content.pop("evidence")
-    for bar in content.pop("bars"):  # type: ignore[attr-defined]
-        value = (
-            "–"
-            if bar["value"] is None
-            else f"{bar['value']:,.4g}"
-            if abs(bar["value"]) < 1e4
-            else f"{bar['value']:,.0f}"
+def run_all(*, seed: int, quick: bool, json_file: Path | None) -> int:
+    """Every scenario in turn, each with a file of its own (`report.json` becomes `report-latency.json`); the worst exit
+    code."""
+    if json_file is not None and str(json_file) == "-":
+        raise ValueError("all scenarios write a file each: name one for --json")
+    codes = []
+    for name in NAMES:
+        file = json_file.with_stem(f"{json_file.stem}-{name}") if json_file else None
+        codes.append(run(name, seed=seed, quick=quick, without=(), json_file=file))
+    return max(codes)
+
+
+def _measure(chosen: Scenario, options: RunOptions) -> Report:
+    machine, before = describe_machine(), MachineTimes.read()
+    try:
+        outcome = asyncio.run(chosen.run(options))
+    except (BrowserMissing, GeneratorMissing):
+        raise  # nothing was measured, and the text says how to get it
+    except _EARLY_ENDS as error:
+        return ended_early(
+            scenario=chosen.name,
+            seed=options.seed,
+            quick=options.quick,
+            without=options.without,
+            machine=machine,
+            bars=chosen.bars,
+            reason=_last_words(error),
         )
-        print(f"{'ok  ' if bar['ok'] else 'MISS'} {bar['name']:32} {value:>12}  bar {bar['bar']}")
-    if report.exit_code == EXIT_NO_PROOF:
-        for problem in report.problems:
-            print(f"no proof: {problem}")
-    print(json.dumps(content["results"]))
+    load = {"machine_load": MachineTimes.read().since(before)}
+    return judge(
+        scenario=chosen.name,
+        seed=options.seed,
+        quick=options.quick,
+        without=options.without,
+        machine=machine,
+        bars=chosen.bars,
+        required_evidence=chosen.evidence,
+        outcome=replace(outcome, evidence={**outcome.evidence, **load}),
+    )
+
+
+def _last_words(error: BaseException) -> str:
+    """One line with the notes that were added on the way; of a group the words of its first member."""
+    notes: list[str] = []
+    while isinstance(error, BaseExceptionGroup):
+        notes += getattr(error, "__notes__", ())
+        error = error.exceptions[0]
+    lines = [*str(error).strip().splitlines()[:1], *getattr(error, "__notes__", ()), *notes]
+    return f"{type(error).__name__}: {'; '.join(lines)}" if lines else type(error).__name__

@@ -1,7 +1,7 @@
 """What a scenario returns, how it is judged, and the exit code.
 
-Exit codes: 0 every bar holds · 5 the run proves nothing (evidence missing, or the generator was the limit) ·
-6 a bar falls short.
+Exit codes: 0 every bar holds · 5 the run proves nothing (it ended early, evidence is missing, or the bench itself was
+the limit) · 6 a bar falls short.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from bench.evidence import contradictions, missing
+
 EXIT_OK: Final = 0
 EXIT_NO_PROOF: Final = 5
 EXIT_BELOW_BAR: Final = 6
@@ -23,9 +25,6 @@ _COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
     ">=": operator.ge,
 }
-
-#: Evidence without which a figure is only a claim. Each scenario adds its own.
-COMMON_EVIDENCE: Final = ("samples", "process_ids", "generator", "emulator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +113,30 @@ def judge(
     outcome: Outcome,
 ) -> Report:
     """Hold an outcome against its bars and its duty of evidence."""
-    problems = list(outcome.no_proof)
-    missing = [key for key in (*COMMON_EVIDENCE, *required_evidence) if not outcome.evidence.get(key)]
-    problems += [f"evidence missing: {key}" for key in missing]
-    problems += [f"result missing: {bar.key}" for bar in bars if bar.key not in outcome.results]
+    keys = [bar.key for bar in bars]
+    problems = [
+        *outcome.no_proof,
+        *missing(outcome.evidence, required_evidence),
+        *contradictions(outcome.evidence),
+        *(f"result missing: {key}" for key in keys if key not in outcome.results),
+        *(f"result without a bar: {key}" for key in outcome.results if key not in keys),
+    ]
     return Report(scenario, seed, quick, tuple(without), machine, outcome, tuple(bars), tuple(problems))
+
+
+def ended_early(
+    *,
+    scenario: str,
+    seed: int,
+    quick: bool,
+    without: Sequence[str],
+    machine: Mapping[str, object],
+    bars: Sequence[BarSpec],
+    reason: str,
+) -> Report:
+    """A run that came to no result proves nothing, and says why."""
+    outcome = Outcome(results=dict.fromkeys((bar.key for bar in bars), None), evidence={})
+    return Report(scenario, seed, quick, tuple(without), machine, outcome, tuple(bars), (f"ended early: {reason}",))
 
 
 def percentile(samples: Sequence[float], fraction: float) -> float | None:

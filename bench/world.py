@@ -1,7 +1,8 @@
 """A fleet for one scenario: emulator, control and edges as real processes on this machine, and what they used.
 
 The processes are those that `tradewind up` starts, with the settings it writes; a scenario adds link conditions,
-switched-off features and tokens, and may kill and restart any of them.
+switched-off features and closed rooms, and may kill and restart any of them. Tokens are signed with control's own key,
+which edges know only because control pushed it to them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, Final
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from bench.features import apply_without
 from bench.machine import process_usage
 from bench.wan.model import LinkConditions
 from tradewind.common.tokens import Role, TokenIssuer
@@ -111,10 +113,17 @@ class World:
         """SIGKILL."""
         self.edges[edge].child.process.kill()
 
-    async def restart_edge(self, edge: str) -> None:
-        """Start a killed edge again with its settings and its data."""
+    async def restart_edge(self, edge: str, *, without: tuple[str, ...] | None = None) -> None:
+        """Start a killed edge again with its data and its settings, or with other features switched off."""
         await self.edges[edge].child.process.wait()
-        await self._start_edge(edge)
+        await self._start_edge(edge, self.spec.without if without is None else without)
+
+    async def start_again(self, *, without: tuple[str, ...]) -> None:
+        """All edges once more, with other features switched off; whoever watched or published is gone."""
+        for edge in self.edges:
+            self.kill_edge(edge)
+        await asyncio.gather(*(self.restart_edge(edge, without=without) for edge in self.edges))
+        await self._wait_until_up()
 
     def kill_control(self) -> None:
         """SIGKILL."""
@@ -140,22 +149,29 @@ class World:
         self, room: str, edge: str, wanted: Callable[[dict[str, Any]], bool], *, timeout_s: float
     ) -> dict[str, Any]:
         """The route of `edge` to `room` once it is as wanted. Raises WorldNotReady with the last one seen."""
-        last: object = None
+        last: dict[str, Any] | None = None
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            console = await self.console()
-            streams = [stream for stream in console["streams"] if stream["room"] == room]
-            for route in (route for stream in streams for route in stream["routes"] if route["edge_id"] == edge):
-                last = route
-                if wanted(route):
-                    return dict(route)
+            last = await self.route(room, edge) or last
+            if last is not None and wanted(last):
+                return last
             await asyncio.sleep(_POLL_S)
         raise WorldNotReady(f"no such route from {edge} to {room} within {timeout_s:.0f} s; last: {last}")
 
+    async def route(self, room: str, edge: str) -> dict[str, Any] | None:
+        """The route of `edge` to the newest source of `room` as control sees it, with what the edge says of it."""
+        streams = [stream for stream in (await self.console())["streams"] if stream["room"] == room]
+        routes = [route for stream in streams for route in stream["routes"] if route["edge_id"] == edge]
+        return dict(routes[-1]) if routes else None
+
+    async def links(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """The emulator's counters of each direction."""
+        stats = await self._wan("GET", "/stats")
+        return {(row["from"], row["to"]): row for row in stats["links"]}
+
     async def wan_bytes(self) -> dict[tuple[str, str], int]:
         """Trunk bytes that came out of each direction of each link."""
-        stats = await self._wan("GET", "/stats")
-        return {(row["from"], row["to"]): row["delivered_bytes_by_kind"]["trunk"] for row in stats["links"]}
+        return {pair: row["delivered_bytes_by_kind"]["trunk"] for pair, row in (await self.links()).items()}
 
     async def metric(self, edge: str, name: str) -> dict[str, float]:
         """Samples of one metric of an edge by their label text."""
@@ -180,6 +196,10 @@ class World:
         if not samples:
             raise WorldNotReady("the edge has no tradewind_dataplane_failovers_committed_total")
         return int(sum(samples.values()))
+
+    async def counter(self, edge: str, name: str) -> float:
+        """One of the packet path's counters, all labels together."""
+        return sum((await self.metric(edge, f"tradewind_dataplane_{name}_total")).values())
 
     @asynccontextmanager
     async def ffmpeg_host(
@@ -208,7 +228,9 @@ class World:
                 await process.wait()
 
     async def evidence(self, **others: int) -> dict[str, object]:
-        """Process ids, what the edges used, and the emulator's own counters and delays."""
+        """Process ids, what the edges used, and the emulator's own counters and delays.
+
+        `others` are the processes that made the load; their CPU is read by the scenario."""
         usage: dict[str, dict[str, object]] = {}
         for name, edge in self.edges.items():
             if edge.child.process.returncode is None:
@@ -235,15 +257,19 @@ class World:
         """Start everything and wait until control hears every edge."""
         await self._start_wan()
         await self._start_control(ports={})
-        for region in self.spec.regions:
-            await self._start_edge(region)
+        await asyncio.gather(*(self._start_edge(region, self.spec.without) for region in self.spec.regions))
+        await self._wait_until_up()
+
+    async def _wait_until_up(self) -> None:
+        """Until control hears every edge, and every edge has heard control."""
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while True:
             up = {row["edge_id"] for row in (await self.console())["edges"] if row["status"] == "up"}
-            if up >= set(self.spec.regions):
+            epochs = [await self.metric(edge, "tradewind_mesh_leader_epoch") for edge in self.edges]
+            if up >= set(self.spec.regions) and all(epoch.get("") for epoch in epochs):
                 return
             if time.monotonic() > deadline:
-                raise WorldNotReady(f"control hears only {sorted(up)} of {sorted(self.spec.regions)}")
+                raise WorldNotReady(f"control hears {sorted(up)} of {sorted(self.spec.regions)}; epochs: {epochs}")
             await asyncio.sleep(_POLL_S)
 
     async def _start_wan(self) -> None:
@@ -266,19 +292,21 @@ class World:
             settings[name]["port"] = ports.get(name, 0)
         self.control = await self.children.start("control", "control", "--config", self._write("control", settings))
         self.control_ready = await self.control.wait_ready(folder / "ready.json", _READY_TIMEOUT_S)
+        key = (folder / "keys" / "token.key").read_bytes()
+        self.issuer = TokenIssuer(Ed25519PrivateKey.from_private_bytes(key))
 
-    async def _start_edge(self, edge: str) -> None:
+    async def _start_edge(self, edge: str, without: tuple[str, ...]) -> None:
         folder = self.directory / "edges" / edge
         (folder / "ready.json").unlink(missing_ok=True)
         join_token = (self.directory / "control" / "join_token").read_text(encoding="utf-8").strip()
         address = plan.ControlAddress(self.control_ready["grpc"], self.control_ready["enroll"], join_token)
         settings = plan.edge_settings(REGIONS[edge], 0, str(folder), address, self.wan, plan.Ports())
         settings["http"]["host"] = self.spec.media_ip
-        settings["media"] |= {"host": [self.spec.media_ip], "shards": 1, "disabled_features": list(self.spec.without)}
+        settings["media"] |= {"host": [self.spec.media_ip], "shards": 1}
+        apply_without(settings, without)
         if self.spec.pin_core is not None:
             settings["media"]["pin_cores"] = [self.spec.pin_core]
         settings["rooms"]["open_rooms"] = [] if self.spec.tokens else ["*"]
-        settings["tokens"] = {"public_keys": [self.issuer.public_key]}
         child = await self.children.start(edge, "edge", "--config", self._write(edge, settings))
         ready = await child.wait_ready(folder / "ready.json", _READY_TIMEOUT_S)
         self.edges[edge] = EdgeProcess(child, ready)

@@ -13,7 +13,8 @@
   const unixNow = () => Date.now();
   const unixAt = (performanceTime) => Date.now() + performanceTime - performance.now();
 
-  const negotiate = async (connection, url, token) => {
+  // `via`: media goes through this address instead of the one in the answer.
+  const negotiate = async (connection, url, token, via) => {
     await connection.setLocalDescription(await connection.createOffer());
     if (connection.iceGatheringState !== "complete") {
       await Promise.race([
@@ -30,8 +31,15 @@
     const postedAt = unixNow();
     const response = await fetch(url, { method: "POST", headers, body: connection.localDescription.sdp });
     if (response.status !== 201) throw new Error(`${url}: ${response.status} ${await response.text()}`);
-    await connection.setRemoteDescription({ type: "answer", sdp: await response.text() });
+    let sdp = await response.text();
+    if (via) sdp = sdp.replace(/^(a=candidate:\S+ \d+ \S+ \d+) \S+ \d+/gm, `$1 ${via.ip} ${via.port}`);
+    await connection.setRemoteDescription({ type: "answer", sdp });
     return { postedAt, resource: new URL(response.headers.get("Location"), response.url || url).href };
+  };
+
+  const end = async ({ resource, token }) => {
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    await fetch(resource, { method: "DELETE", headers }).catch(() => {});
   };
 
   const drawClock = (context, milliseconds) => {
@@ -92,8 +100,8 @@
         written += block;
       }
     };
-    setInterval(write, 5);
-    return track;
+    const timer = setInterval(write, 5);
+    return { track, stop: () => clearInterval(timer) };
   };
 
   // A strip of detail that jumps farther than an encoder searches: about 900 kbit/s at 30 frames a second, four packets each,
@@ -145,13 +153,14 @@
     // A timer and not requestAnimationFrame: the interval must be the media's, not the display's.
     const startedAt = performance.now();
     const tick = () => {
+      if (host.stopped) return;
       frame();
       setTimeout(tick, Math.max(0, startedAt + (host.frames * 1000) / fps - performance.now()));
     };
     tick();
     const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     const video = connection.addTransceiver(track, { direction: "sendonly", streams: [stream] });
-    connection.addTransceiver(sound, { direction: "sendonly", streams: [stream] });
+    connection.addTransceiver(sound.track, { direction: "sendonly", streams: [stream] });
     const codecs = RTCRtpSender.getCapabilities("video").codecs;
     const preferred = codecs.filter((entry) => entry.mimeType.toLowerCase() === codec.toLowerCase());
     const rtx = codecs.filter((entry) => entry.mimeType.toLowerCase() === "video/rtx");
@@ -164,8 +173,19 @@
     await video.sender.setParameters(parameters);
     host.connection = connection;
     host.resource = resource;
+    host.token = token;
+    host.sound = sound;
     window.host = host;
     return { resource };
+  };
+
+  window.stopHost = async () => {
+    const host = window.host;
+    host.stopped = true;
+    host.sound.stop();
+    await end(host);
+    host.connection.close();
+    host.canvas.remove();
   };
 
   window.hostReport = async () => {
@@ -173,6 +193,7 @@
     for (const entry of (await window.host.connection.getStats()).values()) {
       if (entry.type === "outbound-rtp" && entry.kind === "video") {
         report.video = {
+          timestamp: entry.timestamp,
           framesEncoded: entry.framesEncoded,
           keyFramesEncoded: entry.keyFramesEncoded,
           framesPerSecond: entry.framesPerSecond,
@@ -190,7 +211,7 @@
   };
 
   // A viewer: reads every presented frame. `samples` is [unix ms at presentation, delay ms or null, rtp timestamp].
-  window.startViewer = async ({ url, token, listen = false, read = true }) => {
+  window.startViewer = async ({ url, token, via, listen = false, read = true }) => {
     const viewer = { samples: [], flashes: [], beeps: [], firstFrameAt: null, frames: 0, unreadable: 0 };
     window.viewer = viewer;
     const element = document.createElement("video");
@@ -233,9 +254,10 @@
       stream.addTrack(track);
       if (track.kind === "audio" && listen) listenTo(track, viewer);
     };
-    const { postedAt, resource } = await negotiate(connection, url, token);
+    const { postedAt, resource } = await negotiate(connection, url, token, via);
     viewer.postedAt = postedAt;
     viewer.resource = resource;
+    viewer.token = token;
     element.play().catch(() => {});
     return { resource, postedAt };
   };
@@ -279,6 +301,7 @@
       samples: viewer.samples.slice(since),
       flashes: viewer.flashes,
       beeps: viewer.beeps,
+      senderReports: 0,
       state: viewer.connection?.connectionState ?? "new",
     };
     for (const entry of (await viewer.connection.getStats()).values()) {
@@ -309,6 +332,7 @@
       if (entry.type === "media-playout") {
         report.playout = { totalPlayoutDelay: entry.totalPlayoutDelay, totalSamplesCount: entry.totalSamplesCount };
       }
+      if (entry.type === "remote-outbound-rtp") report.senderReports += entry.reportsSent;
       if (entry.type === "transport") report.transport = { srtpCipher: entry.srtpCipher, dtlsRole: entry.dtlsRole, tlsVersion: entry.tlsVersion };
     }
     return report;
@@ -316,7 +340,7 @@
 
   window.stopViewer = async () => {
     const viewer = window.viewer;
-    if (viewer?.resource) await fetch(viewer.resource, { method: "DELETE" }).catch(() => {});
+    if (viewer?.resource) await end(viewer);
     viewer?.connection?.close();
     viewer?.listener?.terminate();
     document.querySelectorAll("video").forEach((element) => element.remove());

@@ -6,31 +6,40 @@ import asyncio
 import itertools
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from bench.generator_process import Swarm, longest_pause_ms, swarm
+from bench.generator_process import FRAMES_PER_SECOND, Swarm, longest_pause_ms, swarm
 from bench.report import BarSpec, Outcome, percentile
 from bench.scenario import RunOptions, Scenario
 from bench.world import LinkConditions, World, WorldSpec, open_world
 
-_FRAME_INTERVAL_MS: Final = 1000 / 30
-_ROOM: Final = "bench"
-_FAULTS_FULL: Final = 20
-_FAULTS_QUICK: Final = 2
-_FALSE_ALARMS_FULL: Final = 10
-_FALSE_ALARMS_QUICK: Final = 2
-_BEFORE_S: Final = 2.0
-_AFTER_S: Final = 4.0
+_ROOM: Final = "failover"
+_FRAME_INTERVAL_MS: Final = 1000 / FRAMES_PER_SECOND
+#: Of each kind.
+_FAULTS: Final = (20, 2, 1)
+_FALSE_ALARMS: Final = (10, 2, 1)
+#: Frames counted before a fault, and how long its end is waited for.
+_BEFORE_S: Final = (2.0, 2.0, 0.5)
+_AFTER_S: Final = (4.0, 4.0, 2.0)
+_ALARM_S: Final = (3.0, 3.0, 1.5)
+_BACKUP_S: Final = (20.0, 5.0, 1.0)
+#: Key frames come every two seconds: a fault strikes anywhere between two of them.
+_PHASE_MAX_S: Final = 2.0
 _BLACKOUT_MS: Final = 200.0
 _BURST_PACKETS: Final = 8
+#: The direct link is good at first, and then so much worse, in ms of round trip.
+_WORSE_MS: Final = 400.0
+#: A generator so late makes gaps of its own.
+_LATE_MAX_MS: Final = 50.0
 
-#: Round-trip times in ms between the five edges; direct sg–fra is made 400 ms worse than its 160.
+#: Round-trip times in ms between the five edges.
 RTT_MS: Final = {
     ("sg", "bom"): 60.0,
     ("bom", "fra"): 120.0,
     ("sg", "dxb"): 80.0,
     ("dxb", "fra"): 110.0,
-    ("sg", "fra"): 560.0,
+    ("sg", "fra"): 160.0,
     ("sg", "iad"): 230.0,
     ("fra", "iad"): 90.0,
     ("dxb", "iad"): 200.0,
@@ -39,138 +48,261 @@ RTT_MS: Final = {
 }
 
 
-def _rtt_of_path_ms(path: Sequence[str]) -> float:
-    return sum(RTT_MS.get((a, b)) or RTT_MS[(b, a)] for a, b in itertools.pairwise(path))
+def rtt_of_path_ms(path: Sequence[str]) -> float:
+    """Of the whole path, with the direct link as bad as it has been made."""
+    worse = {frozenset(("sg", "fra")): _WORSE_MS}
+    hops = list(itertools.pairwise(path))
+    return sum((RTT_MS.get((a, b)) or RTT_MS[(b, a)]) + worse.get(frozenset((a, b)), 0.0) for a, b in hops)
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What chance decides about one fault: `hop` 0 is the relay's link to the source, 1 the one to the viewer."""
+
+    kind: str
+    phase_s: float
+    hop: int
+
+
+def draw_faults(seed: int, count: int) -> list[Draw]:
+    """`count` of each kind in an order of their own."""
+    chance = random.Random(f"failover/{seed}")
+    kinds = ["kill", "blackout"] * count
+    chance.shuffle(kinds)
+    return [Draw(kind, chance.uniform(0.0, _PHASE_MAX_S), chance.randrange(2)) for kind in kinds]
+
+
+def draw_alarms(seed: int, count: int) -> list[Draw]:
+    """False alarms, drawn in the same way."""
+    chance = random.Random(f"failover/alarms/{seed}")
+    kinds = ["blackout", "burst"] * count
+    chance.shuffle(kinds)
+    return [Draw(kind, chance.uniform(0.0, _PHASE_MAX_S), chance.randrange(2)) for kind in kinds]
+
+
+def spec(options: RunOptions) -> WorldSpec:
+    """Five edges, no loss: whatever is missing at the viewer is the fault's."""
+    links = {pair: LinkConditions(delay_ms=rtt / 2) for pair, rtt in RTT_MS.items()}
+    return WorldSpec(
+        regions=("sg", "fra", "iad", "dxb", "bom"), links=links, seed=options.seed, without=options.without, tokens=True
+    )
 
 
 async def run(options: RunOptions) -> Outcome:
     """One host on sg, one watcher on fra; both are generators whose every frame is accounted for."""
-    links = {pair: LinkConditions(delay_ms=rtt / 2) for pair, rtt in RTT_MS.items()}
-    spec = WorldSpec(
-        regions=("sg", "fra", "iad", "dxb", "bom"), links=links, seed=options.seed, without=options.without
-    )
-    choice = random.Random(options.seed)
-    faults = _FAULTS_QUICK if options.quick else _FAULTS_FULL
-    alarms = _FALSE_ALARMS_QUICK if options.quick else _FALSE_ALARMS_FULL
-    async with open_world(spec) as world, swarm(options.seed) as hosts, swarm(options.seed) as watchers:
-        await hosts.host("host", world.whip("sg", _ROOM))
-        await watchers.watch("viewer", world.whep("fra", _ROOM))
-        run_ = _Run(world, watchers, options)
-        await run_.relayed_route()
-        backup_ratio = await run_.backup_bytes_ratio()
-        moves = [await run_.false_alarm(kind) for _ in range(alarms) for kind in ("blackout", "burst")]
+    async with open_world(spec(options)) as world:
+        return await measure(world, options)
+
+
+async def measure(world: World, options: RunOptions) -> Outcome:
+    """The same in a fleet that runs already."""
+    draws = draw_faults(options.seed, options.pick(*_FAULTS))
+    alarms = draw_alarms(options.seed, options.pick(*_FALSE_ALARMS))
+    async with swarm(options.seed) as hosts, swarm(options.seed) as watchers:
+        await world.set_link("sg", "fra", delay_ms=RTT_MS["sg", "fra"] / 2)
+        await hosts.host("host", world.whip("sg", _ROOM), token=world.token(_ROOM, "host"))
+        await watchers.watch("viewer", world.whep("fra", _ROOM), token=world.token(_ROOM, "viewer"))
+        session = _Session(world, hosts, watchers, options)
+        await session.direct_route()
+        await world.set_link("sg", "fra", delay_ms=(RTT_MS["sg", "fra"] + _WORSE_MS) / 2)
+        first, _ = await session.relayed_route()
+        options.progress(f"direct sg–fra made {_WORSE_MS:.0f} ms worse: the stream goes by {' '.join(first)}")
+        backup_ratio = await session.backup_bytes_ratio()
+        options.progress(f"the unarmed backup carries {backup_ratio['ratio']:.2%} of the stream's bytes")
+        moves = []
+        for number, draw in enumerate(alarms):
+            moves.append(await session.false_alarm(draw))
+            options.progress(f"false alarm {number + 1} of {len(alarms)}: {draw.kind}: moved {moves[-1]['moved']}")
         rows = []
-        for number in range(faults):
-            for kind in ("kill", "blackout"):
-                rows.append(await run_.fault(kind, choice))
-                options.progress(
-                    f"{number + 1} of {faults}: {kind} of {rows[-1]['relay']}: gap {rows[-1]['gap_ms']:.0f} ms"
-                )
-        gaps = [row["gap_ms"] for row in rows]
-        return Outcome(
-            results={
-                "gap_minus_backup_rtt_p95_ms": percentile([row["gap_ms"] - row["backup_rtt_ms"] for row in rows], 0.95),
-                "media_gap_max_ms": max(gaps),
-                "backup_bytes_ratio": backup_ratio["ratio"],
-                "false_moves": float(sum(row["moved"] for row in moves)),
+        for number, draw in enumerate(draws):
+            rows.append(await session.fault(draw))
+            row = rows[-1]
+            options.progress(
+                f"fault {number + 1} of {len(draws)}: {row['kind']} of {row['relay']}: gap {row['gap_ms']:.0f} ms, "
+                f"backup's round trip {row['backup_rtt_ms']:.0f} ms"
+            )
+        cpu = {"hosts_cpu_s": hosts.cpu_s, "watchers_cpu_s": watchers.cpu_s}
+        evidence = await world.evidence(hosts=hosts.pid, watchers=watchers.pid)
+    return _judge(rows, moves, backup_ratio, cpu, evidence)
+
+
+def _judge(
+    rows: list[dict[str, Any]],
+    moves: list[dict[str, Any]],
+    backup_ratio: dict[str, Any],
+    cpu: dict[str, float],
+    evidence: dict[str, object],
+) -> Outcome:
+    sent = sum(row["host_frames"] for row in rows)
+    due = sum(row["host_s"] for row in rows)
+    return Outcome(
+        results={
+            "gap_minus_backup_rtt_p95_ms": percentile([row["gap_ms"] - row["backup_rtt_ms"] for row in rows], 0.95),
+            "media_gap_max_ms": max(row["gap_ms"] for row in rows),
+            "backup_bytes_ratio": backup_ratio["ratio"],
+            "false_moves": float(sum(row["moved"] for row in moves)),
+        },
+        evidence={
+            "samples": len(rows),
+            "attempts": len(rows) + len(moves),
+            "rate": {"unit": "frames/s of the host", "offered": float(FRAMES_PER_SECOND), "achieved": sent / due},
+            "raw_samples": {"faults": rows, "false_alarms": moves},
+            "backup": backup_ratio,
+            "gap_p95_by_kind_ms": {
+                kind: percentile([row["gap_ms"] for row in rows if row["kind"] == kind], 0.95)
+                for kind in ("kill", "blackout")
             },
-            evidence={
-                "samples": len(rows),
-                "attempts": len(rows) + len(moves),
-                "faults": rows,
-                "false_alarms": moves,
-                "backup": backup_ratio,
-                "generator": {
-                    "hosts_pid": hosts.pid,
-                    "watchers_pid": watchers.pid,
-                    "frame_interval_ms": _FRAME_INTERVAL_MS,
-                },
-                **await world.evidence(hosts=hosts.pid, watchers=watchers.pid),
-            },
+            "generator": {**cpu, "host_late_max_ms": max(row["host_late_max_ms"] for row in rows)},
+            **evidence,
+        },
+        no_proof=_doubts(rows, moves),
+    )
+
+
+def _doubts(rows: list[dict[str, Any]], moves: list[dict[str, Any]]) -> list[str]:
+    doubts = [
+        f"the generator was {late:.0f} ms late around fault {number + 1}: the gap may be its own"
+        for number, row in enumerate(rows)
+        if (late := max(row["host_late_max_ms"], row["watcher_turn_max_ms"])) > _LATE_MAX_MS
+    ]
+    doubts += [
+        f"only {row['frames_before']} frames in the {row['before_s']:.1f} s before fault {number + 1}"
+        for number, row in enumerate(rows)
+        if row["frames_before"] < 0.9 * FRAMES_PER_SECOND * row["before_s"]
+    ]
+    doubts += [f"{row['wrong']} packets of fault {n + 1} were wrong" for n, row in enumerate(rows) if row["wrong"]]
+    doubts += [
+        f"a burst of {_BURST_PACKETS} lost {row['lost']} packets"
+        for row in moves
+        if row["kind"] == "burst" and row["lost"] != _BURST_PACKETS
+    ]
+    doubts += ["a blackout met no packet" for row in moves if row["kind"] == "blackout" and not row["darkened"]]
+    return doubts
+
+
+class _Session:
+    def __init__(self, world: World, hosts: Swarm, watchers: Swarm, options: RunOptions) -> None:
+        self._world, self._hosts, self._watchers, self._options = world, hosts, watchers, options
+
+    async def direct_route(self) -> None:
+        """Wait until the stream flows over the direct link."""
+        await self._world.wait_for_route(
+            _ROOM, "fra", lambda route: route.get("active_path") == ["sg", "fra"], timeout_s=60
         )
-
-
-class _Run:
-    def __init__(self, world: World, watchers: Swarm, options: RunOptions) -> None:
-        self._world, self._watchers, self._options = world, watchers, options
 
     async def relayed_route(self) -> tuple[list[str], list[str]]:
         """Wait for a path sg → relay → fra and a backup that shares no relay: (active, backup), source first."""
-
-        def usable(route: dict[str, Any]) -> bool:
-            active, backup = route.get("active_path") or [], route.get("backup") or []
-            relays = set(active[1:-1])
-            return (
-                len(active) == 3
-                and active[0] == "sg"
-                and active[-1] == "fra"
-                and route.get("phase") in ("steady", "committed")
-                and bool(backup)
-                and not relays & set(backup[1:-1])
-            )
-
-        route = await self._world.wait_for_route(_ROOM, "fra", usable, timeout_s=60)
+        route = await self._world.wait_for_route(_ROOM, "fra", _is_relayed, timeout_s=60)
         return list(route["active_path"]), list(reversed(route["backup"]))
 
     async def backup_bytes_ratio(self) -> dict[str, Any]:
-        """Bytes on the wire from the unarmed backup's last relay to fra, over those of the active one."""
+        """Bytes on the wire of the backup's busiest hop, over those of the active path's last hop; hops that both paths
+        share are the stream's own."""
         active, backup = await self.relayed_route()
         before = await self._world.wan_bytes()
-        await asyncio.sleep(5 if self._options.quick else 20)
+        await asyncio.sleep(self._options.pick(*_BACKUP_S))
         after = await self._world.wan_bytes()
+        hops = set(itertools.pairwise(backup)) - set(itertools.pairwise(active))
+        warm = {f"{a}–{b}": after[a, b] - before[a, b] for a, b in hops}
         media = after[active[-2], "fra"] - before[active[-2], "fra"]
-        warm = after[backup[-2], "fra"] - before[backup[-2], "fra"]
         return {
-            "ratio": warm / media if media else None,
+            "ratio": max(warm.values()) / media if media else None,
             "active": active,
             "backup": backup,
             "media_bytes": media,
             "backup_bytes": warm,
         }
 
-    async def fault(self, kind: str, choice: random.Random) -> dict[str, Any]:
+    async def fault(self, draw: Draw) -> dict[str, Any]:
         """Break the active relay, measure the viewer's longest pause, mend it."""
-        active, backup = await self.relayed_route()
-        relay = active[1]
+        await self.relayed_route()
         await self._watchers.report()
-        await asyncio.sleep(_BEFORE_S)
+        await self._hosts.report()
+        before_s = self._options.pick(*_BEFORE_S) + draw.phase_s
+        await asyncio.sleep(before_s)
+        # The relay is in the active route now, not only some seconds ago.
+        active, backup = await self.relayed_route()
         quiet = await self._watchers.report()
-        hop = choice.choice([("sg", relay), (relay, "fra")])
-        if kind == "kill":
+        relay = active[1]
+        hop = (active[draw.hop], active[draw.hop + 1])
+        if draw.kind == "kill":
             self._world.kill_edge(relay)
         else:
             await self._world.set_link(*hop, blackout=True)
-        await asyncio.sleep(_AFTER_S)
+        await asyncio.sleep(self._options.pick(*_AFTER_S))
         report = await self._watchers.report()
-        frames = report["watchers"]["viewer"]["frames"]
-        pause = longest_pause_ms(frames, since_ms=quiet["now_ms"], until_ms=report["now_ms"])
-        if kind == "kill":
+        host = await self._hosts.report()
+        seen, frames = quiet["watchers"]["viewer"]["frames"], report["watchers"]["viewer"]["frames"]
+        # From the last frame before the fault, which may have come a moment before `quiet` was written.
+        since_ms = seen[-1][0] if seen else quiet["now_ms"]
+        pause = longest_pause_ms(frames, since_ms=since_ms, until_ms=report["now_ms"])
+        after = await self._world.route(_ROOM, "fra")
+        if draw.kind == "kill":
             await self._world.restart_edge(relay)
         else:
             await self._world.set_link(*hop, blackout=False)
         return {
-            "kind": kind,
+            "kind": draw.kind,
             "relay": relay,
-            "hop": hop,
+            "hop": hop if draw.kind == "blackout" else None,
             "active": active,
             "backup": backup,
+            "active_after": (after or {}).get("active_path"),
             "gap_ms": pause - _FRAME_INTERVAL_MS,
-            "backup_rtt_ms": _rtt_of_path_ms(backup),
-            "frames_before": len(quiet["watchers"]["viewer"]["frames"]),
+            "backup_rtt_ms": rtt_of_path_ms(backup),
+            "before_s": before_s,
+            "frames_before": len(seen),
             "frames_after": len(frames),
+            "wrong": report["watchers"]["viewer"]["wrong"],
+            "watcher_turn_max_ms": report["longest_turn_ms"],
+            "host_late_max_ms": host["hosts"]["host"]["late_max_ms"],
+            "host_frames": host["hosts"]["host"]["frames_since"],
+            "host_s": host["since_ms"] / 1000,
         }
 
-    async def false_alarm(self, kind: str) -> dict[str, Any]:
-        """A short fault that must not move anything: 200 ms of darkness, or one burst of 8 packets."""
+    async def false_alarm(self, draw: Draw) -> dict[str, Any]:
+        """A short fault that must not move anything: 200 ms of darkness, or one burst of 8 of the stream's packets."""
         active, _ = await self.relayed_route()
-        hop = (active[1], "fra")
-        committed = await self._world.committed_moves("fra")
-        if kind == "blackout":
+        await asyncio.sleep(draw.phase_s if not self._options.untimed else 0.0)
+        hop = (active[draw.hop], active[draw.hop + 1])
+        committed, drops = await self._committed(), await self._drops(hop)
+        if draw.kind == "blackout":
             await self._world.set_link(*hop, blackout_ms=_BLACKOUT_MS)
         else:
             await self._world.set_direction(*hop, lose_next=_BURST_PACKETS)
-        await asyncio.sleep(3)
-        return {"kind": kind, "hop": hop, "moved": await self._world.committed_moves("fra") - committed}
+        await asyncio.sleep(self._options.pick(*_ALARM_S))
+        after = ((await self._world.route(_ROOM, "fra")) or {}).get("active_path")
+        dropped = await self._drops(hop)
+        moved = max(await self._committed() - committed, int(after != active))
+        return {
+            "kind": draw.kind,
+            "hop": hop,
+            "moved": moved,
+            "active": active,
+            "active_after": after,
+            "lost": dropped["loss"] - drops["loss"],
+            "darkened": dropped["blackout"] - drops["blackout"],
+        }
+
+    async def _committed(self) -> int:
+        """Moves for good, of all edges: a relay that leaves its parent moves the stream too."""
+        return sum([await self._world.committed_moves(edge) for edge in self._world.edges])
+
+    async def _drops(self, hop: tuple[str, str]) -> dict[str, int]:
+        return dict((await self._world.links())[hop]["drops"])
+
+
+def _is_relayed(route: dict[str, Any]) -> bool:
+    active, backup = route.get("active_path") or [], route.get("backup") or []
+    relays = set(active[1:-1])
+    return (
+        len(active) == 3
+        and active[0] == "sg"
+        and active[-1] == "fra"
+        and route.get("phase") in ("steady", "committed")
+        and bool(backup)
+        and not relays & set(backup[1:-1])
+    )
 
 
 SCENARIO = Scenario(

@@ -5,49 +5,67 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from bench.browser import open_browser, wait_for_frames
+from bench.browser import wait_for_frames
 from bench.report import BarSpec, Outcome, percentile
 from bench.scenario import RunOptions, Scenario
-from bench.world import OCEAN, WorldSpec, open_world
+from bench.scenarios.ocean import HostRate, Ocean, open_ocean
 
+_ROOM: Final = "latency"
 _SECONDS_FULL: Final = 300.0
 _SECONDS_QUICK: Final = 20.0
+_SECONDS_UNTIMED: Final = 4.0
 #: The jitter buffers settle before anything is counted.
 _SETTLE_S: Final = 10.0
 _CHUNK_S: Final = 15.0
+_HEIGHT: Final = 360
+#: Of the 30 frames that were drawn each second.
+_ENCODED_MIN_FPS: Final = 28.0
+#: Frames whose clock could not be read say nothing about delay; this many may be torn or smeared.
+_READABLE_MIN_RATIO: Final = 0.8
 
 
 async def run(options: RunOptions) -> Outcome:
     """Host on sg, viewer on fra; every presented frame is read."""
-    spec = WorldSpec(regions=("sg", "fra"), links={("sg", "fra"): OCEAN}, seed=options.seed, without=options.without)
-    async with open_world(spec) as world, open_browser() as host, open_browser() as viewer:
-        browsers = {"chromium_host": host, "chromium_viewer": viewer}
-        await host.call("startHost", {"url": world.whip("sg", "bench")})
-        await viewer.call("startViewer", {"url": world.whep("fra", "bench")})
-        await wait_for_frames(viewer, 30, timeout_s=30)
-        options.progress("the picture moves; settling")
-        await asyncio.sleep(_SETTLE_S)
-        before = await viewer.call("viewerReport")
-        cpu = {name: browser.usage().cpu_seconds for name, browser in browsers.items()}
-        seconds = _SECONDS_QUICK if options.quick else _SECONDS_FULL
-        passed = 0.0
-        while passed < seconds:
-            await asyncio.sleep(min(_CHUNK_S, seconds - passed))
-            passed = min(passed + _CHUNK_S, seconds)
-            options.progress(f"{passed:.0f} of {seconds:.0f} s")
-        after = await viewer.call("viewerReport", {"since": len(before["samples"])})
-        elapsed = (after["video"]["timestamp"] - before["video"]["timestamp"]) / 1000
-        used = {
-            f"{name}_cores": (browser.usage().cpu_seconds - cpu[name]) / elapsed for name, browser in browsers.items()
-        }
-        return judge(
-            before=before,
-            after=after,
-            elapsed_s=elapsed,
-            generator=used,
-            host=await host.call("hostReport"),
-            world=await world.evidence(**{name: browser.pid for name, browser in browsers.items()}),
-        )
+    async with open_ocean(options) as ocean:
+        return await measure(ocean, options)
+
+
+async def measure(ocean: Ocean, options: RunOptions) -> Outcome:
+    """The same in a fleet that runs already."""
+    host, viewer = ocean.host, ocean.viewer
+    browsers = {"chromium_host": host, "chromium_viewer": viewer}
+    await host.call("startHost", ocean.publish(_ROOM))
+    await viewer.call("startViewer", ocean.watch(_ROOM))
+    await wait_for_frames(viewer, 30, timeout_s=30)
+    options.progress("the picture moves; settling")
+    await asyncio.sleep(options.pick(_SETTLE_S, _SETTLE_S, 0.5))
+    rate = HostRate(host)
+    await rate.begin()
+    before = await viewer.call("viewerReport")
+    cpu = {name: browser.cpu_s for name, browser in browsers.items()}
+    seconds = options.pick(_SECONDS_FULL, _SECONDS_QUICK, _SECONDS_UNTIMED)
+    passed = 0.0
+    while passed < seconds:
+        await asyncio.sleep(min(_CHUNK_S, seconds - passed))
+        passed = min(passed + _CHUNK_S, seconds)
+        options.progress(f"{passed:.0f} of {seconds:.0f} s")
+    after = await viewer.call("viewerReport", {"since": len(before["samples"])})
+    elapsed = (after["video"]["timestamp"] - before["video"]["timestamp"]) / 1000
+    used = {name: browser.cpu_s - cpu[name] for name, browser in browsers.items()}
+    generator = {f"{name}_cpu_s": seconds for name, seconds in used.items()}
+    generator |= {f"{name}_cores": seconds / elapsed for name, seconds in used.items()}
+    outcome = judge(
+        before=before,
+        after=after,
+        elapsed_s=elapsed,
+        rate=await rate.end(),
+        generator=generator,
+        host=await host.call("hostReport"),
+        world=await ocean.evidence(),
+    )
+    await viewer.call("stopViewer")
+    await host.call("stopHost")
+    return outcome
 
 
 def judge(
@@ -55,6 +73,7 @@ def judge(
     before: dict[str, Any],
     after: dict[str, Any],
     elapsed_s: float,
+    rate: dict[str, Any],
     generator: dict[str, float],
     host: dict[str, Any],
     world: dict[str, object],
@@ -65,11 +84,12 @@ def judge(
     emitted = last["jitterBufferEmittedCount"] - first["jitterBufferEmittedCount"]
     buffered_s = last["jitterBufferDelay"] - first["jitterBufferDelay"]
     no_proof = []
-    if len(delays) < 0.8 * len(after["samples"]):
+    if len(delays) < _READABLE_MIN_RATIO * len(after["samples"]):
         no_proof.append(f"only {len(delays)} of {len(after['samples'])} presented frames could be read")
-    encoded_fps = (host.get("video") or {}).get("framesPerSecond") or 0
-    if encoded_fps < 28:
-        no_proof.append(f"the host's Chromium encoded {encoded_fps} frames/s: the machine is the limit")
+    if rate["achieved"] < _ENCODED_MIN_FPS:
+        no_proof.append(f"the host's Chromium encoded {rate['achieved']:.1f} frames/s: the machine is the limit")
+    if host["video"]["frameHeight"] != _HEIGHT:
+        no_proof.append(f"the picture had {host['video']['frameHeight']} lines, not {_HEIGHT}")
     return Outcome(
         results={
             "glass_to_glass_p95_ms": percentile(delays, 0.95),
@@ -78,15 +98,17 @@ def judge(
         },
         evidence={
             "samples": len(delays),
-            "attempts": 1,
+            "attempts": len(after["samples"]),
+            "rate": rate,
             "seconds": elapsed_s,
             "glass_to_glass_p50_ms": percentile(delays, 0.5),
             "jitter_buffer_ms": buffered_s / emitted * 1000 if emitted else None,
+            "packets_lost_at_viewer": last["packetsLost"] - first["packetsLost"],
             "viewer": last,
             "transport": after.get("transport"),
             "host": host,
             "generator": generator,
-            "raw_samples_ms": [round(delay, 1) for delay in delays],
+            "raw_samples": {"delay_ms": [round(delay, 1) for delay in delays]},
             **world,
         },
         no_proof=no_proof,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
@@ -11,16 +12,30 @@ from bench.report import BarSpec, Outcome
 from bench.scenario import RunOptions, Scenario
 from bench.world import World, WorldSpec, open_world
 
-_TRIES: Final = 20
+_TRIES: Final = (20, 3, 1)
+_GOOD_ROOM: Final = "offers"
 _HEAD: Final = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n"
 _MEDIA: Final = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=rtpmap:96 VP8/90000\r\n"
+_TRANSPORT: Final = (
+    "a=ice-ufrag:hostile0\r\na=ice-pwd:hostilehostilehostile0000\r\na=setup:actpass\r\n"
+    f"a=fingerprint:sha-256 {':'.join(['AB'] * 32)}\r\n"
+)
+#: A whole offer that any edge answers, and which thousands of further m-lines do not make wrong.
+GOOD: Final = (
+    _HEAD + _TRANSPORT + "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n"
+    "a=rtpmap:96 VP8/90000\r\na=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\n"
+)
 
 
 def hostile_offers() -> dict[str, bytes]:
-    """By name: 1 MB of anything, 10,000 m-lines in as few bytes as they take, one line of 60 KB, many attributes."""
+    """By name: 1 MB of anything, 10,000 m-lines in many and in few bytes and behind a good one, one line of 60 KB, many
+    attributes."""
     return {
         "one_megabyte": (_HEAD + "a=x:" + "y" * 1_000_000).encode(),
         "ten_thousand_m_lines": (_HEAD + _MEDIA * 10_000).encode(),
+        "ten_thousand_m_lines_after_a_good_one": (
+            GOOD + "".join(f"m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:x{number}\r\n" for number in range(10_000))
+        ).encode(),
         "short_m_lines": (_HEAD + "m=a 9 x 0\r\n" * 5_500).encode(),
         "long_line": (_HEAD + _MEDIA + "a=fmtp:96 " + "z" * 60_000).encode(),
         "many_attributes": (_HEAD + _MEDIA + "a=rtpmap:96 VP8/90000\r\n" * 2_500).encode(),
@@ -28,50 +43,81 @@ def hostile_offers() -> dict[str, bytes]:
     }
 
 
+def spec(options: RunOptions) -> WorldSpec:
+    """One edge."""
+    return WorldSpec(regions=("sg",), links={}, seed=options.seed, without=options.without, tokens=True)
+
+
 async def run(options: RunOptions) -> Outcome:
-    """Each hostile offer many times over one kept connection; the time is the client's."""
-    spec = WorldSpec(regions=("sg",), links={}, seed=options.seed, without=options.without)
-    async with open_world(spec) as world:
-        rows = await _refusals(world, options)
-        worst = max(max(times) for times in rows["times_ms"].values())
-        answered = {name: sorted(set(statuses)) for name, statuses in rows["statuses"].items()}
-        accepted = [
-            name for name, statuses in answered.items() if any(status < 400 or status >= 500 for status in statuses)
-        ]
-        return Outcome(
-            results={"hostile_offer_max_ms": worst},
-            evidence={
-                "samples": sum(len(times) for times in rows["times_ms"].values()),
-                "attempts": len(rows["times_ms"]),
-                "statuses": answered,
-                "raw_samples_ms": rows["times_ms"],
-                "generator": {"client": "httpx, one connection"},
-                **await world.evidence(),
-                "emulator": {"used": False, "why": "offers are HTTP to the edge itself"},
-            },
-            no_proof=[f"{name} was not refused: {answered[name]}" for name in accepted],
-        )
+    """Each hostile offer many times over a kept connection; the time is the client's."""
+    async with open_world(spec(options)) as world:
+        return await measure(world, options)
 
 
-async def _refusals(world: World, options: RunOptions) -> dict[str, dict[str, list[float]]]:
-    times: dict[str, list[float]] = {}
-    statuses: dict[str, list[float]] = {}
-    async with httpx.AsyncClient(timeout=10) as client:
+async def measure(world: World, options: RunOptions) -> Outcome:
+    """The same in a fleet that runs already."""
+    # This process is the client.
+    used = time.process_time()
+    rows = await _attempts(world, options)
+    hostile = [row for row in rows if row["offer"] != "good"]
+    # Whatever was not refused as the client's mistake: let in, answered by a crash, or not answered at all.
+    accepted = [row for row in hostile if not 400 <= row["status"] < 500]
+    good = [row for row in rows if row["offer"] == "good"]
+    evidence = await world.evidence(client=os.getpid())
+    return Outcome(
+        results={
+            "hostile_offer_max_ms": max(row["took_ms"] for row in hostile),
+            "hostile_offers_accepted": float(len(accepted)),
+        },
+        evidence={
+            "samples": len(hostile),
+            "attempts": len(rows),
+            "rate": {"unit": "answers", "offered": len(rows), "achieved": sum(row["status"] > 0 for row in rows)},
+            "raw_samples": {"answers": rows},
+            "accepted": accepted,
+            "generator": {"client_cpu_s": time.process_time() - used, "client": "httpx, one connection"},
+            **evidence,
+            "emulator": {"used": False, "why": "offers are HTTP to the edge itself"},
+        },
+        no_proof=[f"a good offer got {row['status']}" for row in good if row["status"] != 201],
+    )
+
+
+async def _attempts(world: World, options: RunOptions) -> list[dict[str, Any]]:
+    """Every hostile offer in turn with a good one after it."""
+    rows = []
+    headers = {
+        "Content-Type": "application/sdp",
+        "Authorization": f"Bearer {world.token(_GOOD_ROOM, 'viewer')}",
+    }
+    async with httpx.AsyncClient(timeout=10, trust_env=False, headers=headers) as client:
         for name, offer in hostile_offers().items():
-            for _ in range(3 if options.quick else _TRIES):
-                started = time.perf_counter()
-                response = await client.post(
-                    world.whep("sg", "bench"), content=offer, headers={"Content-Type": "application/sdp"}
-                )
-                times.setdefault(name, []).append((time.perf_counter() - started) * 1000)
-                statuses.setdefault(name, []).append(response.status_code)
-            options.progress(f"{name}: {max(times[name]):.1f} ms at worst")
-    return {"times_ms": times, "statuses": statuses}
+            for _ in range(options.pick(*_TRIES)):
+                rows.append(await _post(client, world, name, offer))
+            rows.append(await _post(client, world, "good", GOOD.encode()))
+            worst = max(row["took_ms"] for row in rows if row["offer"] == name)
+            options.progress(f"{name}: {worst:.1f} ms at worst")
+    return rows
+
+
+async def _post(client: httpx.AsyncClient, world: World, name: str, offer: bytes) -> dict[str, Any]:
+    """One POST; status 0 when there was no answer."""
+    started = time.perf_counter()
+    try:
+        response = await client.post(world.whep("sg", _GOOD_ROOM), content=offer)
+        status, location = response.status_code, response.headers.get("Location", "")
+    except httpx.TransportError:
+        status, location = 0, ""
+    took_ms = (time.perf_counter() - started) * 1000
+    if location:
+        await client.delete(str(httpx.URL(world.whep("sg", _GOOD_ROOM)).join(location)))
+    return {"offer": name, "status": status, "took_ms": took_ms}
 
 
 SCENARIO = Scenario(
     name="offers",
     claim="hostile offers (1 MB, 10,000 m-lines) are refused within 50 ms",
-    bars=(BarSpec("hostile_offer_max_ms", "<=", 50),),
+    bars=(BarSpec("hostile_offer_max_ms", "<=", 50), BarSpec("hostile_offers_accepted", "<=", 0)),
     run=run,
+    features=("offer_limits",),
 )

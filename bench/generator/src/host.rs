@@ -50,6 +50,8 @@ pub struct Host {
     audio_packets: u64,
     reports: u32,
     next_report: Instant,
+    latest: Duration,
+    frames_told: u64,
     scratch: Vec<u8>,
 }
 
@@ -67,6 +69,8 @@ impl Host {
             audio_packets: 0,
             reports: 0,
             next_report: started,
+            latest: Duration::ZERO,
+            frames_told: 0,
             scratch: Vec::with_capacity(1_500),
         })
     }
@@ -93,6 +97,16 @@ impl Host {
         self.packets
     }
 
+    /// Frames sent since this was last asked.
+    pub fn take_frames(&mut self) -> u64 {
+        self.frames - std::mem::replace(&mut self.frames_told, self.frames)
+    }
+
+    /// How late the latest frame left since this was last asked: a gap that the server did not make.
+    pub fn take_lateness(&mut self) -> Duration {
+        std::mem::take(&mut self.latest)
+    }
+
     fn frame_due(&self) -> Instant {
         self.started + Duration::from_nanos(self.frames * 1_000_000_000 / u64::from(self.cadence.frames_per_second))
     }
@@ -106,6 +120,7 @@ impl Host {
         let mut feedback = [0u8; 1_500];
         while self.session.socket.recv(&mut feedback).is_ok() {}
         while self.frame_due() <= now {
+            self.latest = self.latest.max(now - self.frame_due());
             self.send_frame()?;
         }
         while self.cadence.audio && self.audio_due() <= now {

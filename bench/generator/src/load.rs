@@ -26,6 +26,8 @@ pub struct LoadPlan {
     stages: Vec<usize>,
     /// How long a stage lasts once its viewers are connected.
     seconds: f64,
+    /// Before a stage is measured: joins, handshakes and first key frames end.
+    settle_seconds: f64,
     frames_per_second: u32,
     packets_per_frame: u32,
     payload_bytes: usize,
@@ -41,11 +43,17 @@ struct ViewerRow {
     wrong: u64,
     packets: u64,
     missing: u64,
+    repeated: u64,
     late: u64,
+    answered: u64,
     streams: BTreeMap<u32, StreamCount>,
 }
 
-/// Runs all stages. After each it prints one JSON line and waits for a line on standard input.
+/// A repair over a local network takes milliseconds; a server that paces its answers may take its time.
+const HISTORY_ANSWERS_WITHIN: Duration = Duration::from_millis(500);
+
+/// Runs all stages, then has every viewer ask for one packet again. After each stage it prints one JSON line and waits for
+/// a line on standard input.
 pub fn run(plan: &LoadPlan) -> Result<()> {
     let identity = Identity::new().map_err(Error::other)?;
     let cadence = Cadence {
@@ -72,11 +80,12 @@ pub fn run(plan: &LoadPlan) -> Result<()> {
         }
         say(&json!({"event": "connected", "viewers": viewers.len(), "srtp_profile": viewers[0].srtp_profile()}));
         // The server has joins, handshakes and first key frames behind it before anything is counted.
-        drive(&mut host, &mut viewers, &mut events, Duration::from_secs(2))?;
-        let before: u64 = viewers.iter().map(Viewer::packets).sum();
+        let settle = Duration::from_secs_f64(plan.settle_seconds);
+        drive(&mut host, &mut viewers, &mut events, settle)?;
+        let before: Vec<u64> = viewers.iter().map(Viewer::packets).collect();
         let offered = host.packets();
         say(&json!({"event": "measuring", "viewers": viewers.len()}));
-        host.resume_after(wait_for_line());
+        host.resume_after(wait_for_line().1);
         let (started, cpu) = (Instant::now(), cpu_seconds());
         drive(
             &mut host,
@@ -85,21 +94,45 @@ pub fn run(plan: &LoadPlan) -> Result<()> {
             Duration::from_secs_f64(plan.seconds),
         )?;
         let elapsed = started.elapsed().as_secs_f64();
-        let received: u64 = viewers.iter().map(Viewer::packets).sum();
+        let received: Vec<u64> = viewers
+            .iter()
+            .zip(&before)
+            .map(|(viewer, before)| viewer.packets() - before)
+            .collect();
         say(&json!({
             "event": "stage",
             "viewers": viewers.len(),
             "seconds": elapsed,
             "offered_packets": host.packets() - offered,
-            "received_packets": received - before,
+            "received_packets": received.iter().sum::<u64>(),
+            "fewest_packets_in_stage": received.iter().min(),
             "fewest_packets_per_viewer": viewers.iter().map(Viewer::packets).min(),
+            "video_datagram_bytes": viewers.iter().map(Viewer::video_datagram_bytes).sum::<f64>() / viewers.len() as f64,
             "generator_cpu_seconds": cpu_seconds() - cpu,
             "srtp_profile": viewers[0].srtp_profile(),
         }));
-        host.resume_after(wait_for_line());
+        let (line, paused) = wait_for_line();
+        host.resume_after(paused);
+        // Any word in the line means that the stages so far are enough.
+        if !line.trim().is_empty() {
+            break;
+        }
     }
+    // Histories are short: what is asked for must have been sent just now.
+    drive(&mut host, &mut viewers, &mut events, Duration::from_secs(1))?;
+    let mut asked = 0;
+    for viewer in &mut viewers {
+        asked += u64::from(viewer.ask_again()?);
+    }
+    drive(&mut host, &mut viewers, &mut events, HISTORY_ANSWERS_WITHIN)?;
     let rows: Vec<ViewerRow> = viewers.iter().map(row).collect();
-    say(&json!({"event": "end", "viewers": rows}));
+    say(&json!({
+        "event": "end",
+        "asked_again": asked,
+        "sockets": viewers.len(),
+        "sockets_with_gro": viewers.iter().filter(|viewer| viewer.takes_runs()).count(),
+        "viewers": rows,
+    }));
     Ok(())
 }
 
@@ -109,18 +142,20 @@ fn row(viewer: &Viewer) -> ViewerRow {
         wrong: viewer.wrong,
         packets: viewer.packets(),
         missing: viewer.streams.values().map(StreamCount::missing).sum(),
+        repeated: viewer.streams.values().map(|stream| stream.repeated).sum(),
         late: viewer.streams.values().map(|stream| stream.late).sum(),
+        answered: viewer.answered,
         streams: viewer.streams.clone(),
     }
 }
 
-/// Waits for a line on standard input; how long that took.
-fn wait_for_line() -> Duration {
+/// Waits for a line on standard input; what it says, and how long that took.
+fn wait_for_line() -> (String, Duration) {
     let started = Instant::now();
     let mut line = String::new();
     // End of input means that nobody steers: go on.
     let _ = std::io::stdin().lock().read_line(&mut line);
-    started.elapsed()
+    (line, started.elapsed())
 }
 
 fn drive(host: &mut Host, viewers: &mut [Viewer], events: &mut Events, length: Duration) -> Result<()> {

@@ -4,7 +4,7 @@
 
 use crate::host::{Cadence, Host};
 use crate::session::Identity;
-use crate::viewer::Viewer;
+use crate::viewer::{StreamCount, Viewer};
 use crate::{cpu_seconds, say};
 use serde::Deserialize;
 use serde_json::json;
@@ -67,7 +67,10 @@ pub fn run() -> Result<()> {
         hosts: BTreeMap::new(),
         watchers: BTreeMap::new(),
         opened: 0,
+        longest_turn: Duration::ZERO,
+        reported_at: Instant::now(),
     };
+    let mut last_turn = Instant::now();
     let mut buffer = vec![0u8; 2_048];
     let mut next_reports = Instant::now();
     say(&json!({"event": "ready", "unix_ms": unix_ms()}));
@@ -80,6 +83,8 @@ pub fn run() -> Result<()> {
             }
         }
         let now = Instant::now();
+        swarm.longest_turn = swarm.longest_turn.max(now - last_turn);
+        last_turn = now;
         swarm
             .hosts
             .retain(|id, host| host.run(now).inspect_err(|error| failed(id, error)).is_ok());
@@ -119,6 +124,9 @@ struct Swarm {
     hosts: BTreeMap<String, Host>,
     watchers: BTreeMap<String, Watcher>,
     opened: usize,
+    /// The longest time in which no socket was looked at, since the last report.
+    longest_turn: Duration,
+    reported_at: Instant,
 }
 
 impl Swarm {
@@ -191,6 +199,7 @@ impl Swarm {
         let mut rows = serde_json::Map::new();
         for (id, watcher) in &mut self.watchers {
             let (packets, wrong) = (watcher.viewer.packets(), watcher.viewer.wrong);
+            let missing: u64 = watcher.viewer.streams.values().map(StreamCount::missing).sum();
             let Some(log) = watcher.viewer.frames() else { continue };
             let fresh: Vec<_> = log.frames[watcher.reported..]
                 .iter()
@@ -203,13 +212,35 @@ impl Swarm {
                 .map(|frame| (frame.at - watcher.posted_at).as_secs_f64() * 1e3);
             rows.insert(
                 id.clone(),
-                json!({"first_frame_ms": first, "packets": packets, "wrong": wrong, "frames": fresh}),
+                json!({
+                    "first_frame_ms": first,
+                    "packets": packets,
+                    "wrong": wrong,
+                    "missing": missing,
+                    "frames": fresh,
+                }),
             );
         }
+        let hosts: serde_json::Map<_, _> = self
+            .hosts
+            .iter_mut()
+            .map(|(id, host)| {
+                let late = host.take_lateness().as_secs_f64() * 1e3;
+                (
+                    id.clone(),
+                    json!({"frames_since": host.take_frames(), "packets": host.packets(), "late_max_ms": late}),
+                )
+            })
+            .collect();
+        let now = Instant::now();
+        let since = now - std::mem::replace(&mut self.reported_at, now);
         say(&json!({
             "event": "report",
-            "now_ms": milliseconds(Instant::now()),
+            "now_ms": milliseconds(now),
+            "since_ms": since.as_secs_f64() * 1e3,
             "cpu_seconds": cpu_seconds(),
+            "longest_turn_ms": std::mem::take(&mut self.longest_turn).as_secs_f64() * 1e3,
+            "hosts": hosts,
             "watchers": rows,
         }));
     }

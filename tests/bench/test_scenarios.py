@@ -1,0 +1,222 @@
+"""The pure parts of scenarios: what chance draws, what counts as a pause, what makes a run no proof."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from bench.client_hello import offered_srtp_profiles
+from bench.network import ViewerNetwork
+from bench.scenario import RunOptions
+from bench.scenarios import failover, forward, latency, offers, outage
+from bench.scenarios.outage import _Watch
+from tests.peer.dtls import Certificate, Dtls
+
+
+def test_a_seed_decides_faults_and_another_seed_others() -> None:
+    draws = failover.draw_faults(1, 20)
+    assert draws == failover.draw_faults(1, 20)
+    assert draws != failover.draw_faults(2, 20)
+    assert sorted(draw.kind for draw in draws) == ["blackout"] * 20 + ["kill"] * 20
+    assert {draw.hop for draw in draws} == {0, 1}
+    assert len({draw.phase_s for draw in draws}) == 40
+    alarms = failover.draw_alarms(1, 10)
+    assert alarms != failover.draw_alarms(2, 10)
+    assert sorted(alarm.kind for alarm in alarms) == ["blackout"] * 10 + ["burst"] * 10
+
+
+def test_the_backups_round_trip_is_that_of_its_whole_path() -> None:
+    assert failover.rtt_of_path_ms(["sg", "dxb", "fra"]) == 190
+    assert failover.rtt_of_path_ms(["fra", "bom", "sg"]) == 180
+    assert failover.rtt_of_path_ms(["sg", "fra"]) == 560
+
+
+@pytest.mark.parametrize(
+    ("changes", "usable"),
+    [
+        ({}, True),
+        ({"active_path": ["sg", "fra"]}, False),
+        ({"active_path": []}, False),
+        ({"phase": "armed"}, False),
+        ({"backup": []}, False),
+        ({"backup": ["fra", "bom", "sg"]}, False),
+    ],
+)
+def test_a_fault_waits_for_a_relay_in_the_active_route_and_a_disjoint_backup(
+    changes: dict[str, Any], usable: bool
+) -> None:
+    route = {"active_path": ["sg", "bom", "fra"], "backup": ["fra", "dxb", "sg"], "phase": "steady"}
+    assert failover._is_relayed({**route, **changes}) is usable
+
+
+def _fault(**changes: Any) -> dict[str, Any]:
+    row = {
+        "kind": "kill",
+        "before_s": 2.0,
+        "frames_before": 60,
+        "wrong": 0,
+        "watcher_turn_max_ms": 3.0,
+        "host_late_max_ms": 2.0,
+    }
+    return row | changes
+
+
+@pytest.mark.parametrize(
+    ("fault", "alarm", "words"),
+    [
+        ({}, {}, ""),
+        ({"host_late_max_ms": 80.0}, {}, "80 ms late around fault 1"),
+        ({"watcher_turn_max_ms": 80.0}, {}, "80 ms late around fault 1"),
+        ({"frames_before": 40}, {}, "only 40 frames"),
+        ({"wrong": 2}, {}, "2 packets of fault 1 were wrong"),
+        ({}, {"kind": "burst", "lost": 7}, "a burst of 8 lost 7"),
+        ({}, {"kind": "blackout", "darkened": 0}, "met no packet"),
+    ],
+)
+def test_a_failover_whose_fault_was_not_as_told_is_no_proof(
+    fault: dict[str, Any], alarm: dict[str, Any], words: str
+) -> None:
+    moves = [{"kind": "burst", "lost": 8, "darkened": 0} | alarm]
+    found = failover._doubts([_fault(**fault)], moves)
+    assert len(found) == (1 if words else 0)
+    assert all(words in line for line in found)
+
+
+def test_a_stream_that_never_comes_back_is_an_interruption() -> None:
+    watch = _Watch([0.0, 33.0, 66.0], until_ms=5_000.0)
+    assert max(pause for _, pause in watch.pauses()) == 4934.0
+    assert _Watch([], until_ms=5_000.0).pauses() == []
+
+
+def test_cold_joins_are_cold_by_what_light_allows() -> None:
+    assert outage._rtt_ms("fra") == 160
+    assert outage._rtt_ms("iad") == 230
+
+
+def _found(**changes: Any) -> forward._Findings:
+    load = {
+        "pps_per_busy_core": 300_000.0,
+        "fewest_packets_in_stage": 3_120,
+        "offered_packets": 3_120,
+        "generator_cpu_seconds": 2.0,
+        "seconds": 13.0,
+    }
+    found = forward._Findings(
+        rss={50: 1, 200: 2},
+        memory=[{"fewest_packets_per_viewer": 3_000}],
+        load=[load | changes.get("load", {})] * 5,
+        floors=[{"pps_per_busy_core": 800_000.0} | changes.get("floor", {})] * 5,
+        disturbed=[{}] * changes.get("disturbed", 0),
+        end={"asked_again": 200, "sockets": 200, "sockets_with_gro": 0} | changes.get("end", {}),
+        chromium={"srtp_cipher": "SRTP_AEAD_AES_128_GCM", "offered": list(forward.SRTP_PROFILES)}
+        | changes.get("chromium", {}),
+    )
+    if "memory" in changes:
+        found.memory = [changes["memory"]]
+    return found
+
+
+TOTAL = {"packets": 10_000, "decrypted": 200, "missing": 0, "wrong": 0, "late": 0, "repeated": 0, "answered": 200}
+
+
+@pytest.mark.parametrize(
+    ("changes", "total", "words"),
+    [
+        ({}, {}, ""),
+        ({}, {"missing": 1}, "1 packets missing"),
+        ({}, {"decrypted": 99}, "only 99 of 10000 packets were decrypted"),
+        ({}, {"answered": 150}, "150 of 200 repairs came"),
+        ({"load": {"fewest_packets_in_stage": 3_000}}, {}, "a viewer had 3000 of 3120"),
+        ({"memory": {"fewest_packets_per_viewer": 999}}, {}, "memory was read after 999"),
+        ({"end": {"sockets_with_gro": 3}}, {}, "UDP_GRO"),
+        ({"chromium": {"srtp_cipher": "AES_CM_128_HMAC_SHA1_80"}}, {}, "Chromium itself got"),
+        ({"chromium": {"offered": list(reversed(forward.SRTP_PROFILES))}}, {}, "Chromium offers"),
+        ({"floor": {"pps_per_busy_core": 599_000.0}}, {}, "bad floor"),
+        ({"load": {"generator_cpu_seconds": 12.9}}, {}, "it is the limit"),
+        ({"disturbed": 10}, {}, "10 rounds were disturbed"),
+    ],
+)
+def test_a_forward_run_that_fails_one_check_is_no_proof(
+    changes: dict[str, Any], total: dict[str, int], words: str
+) -> None:
+    network = ViewerNetwork("veth", "198.18.0.1", "198.18.0.2", ())
+    found = forward._doubts(network, _found(**changes), TOTAL | total)
+    assert len(found) == (1 if words else 0)
+    assert all(words in line for line in found)
+
+
+def test_a_floor_over_loopback_has_no_bar() -> None:
+    network = ViewerNetwork("loopback", "127.0.0.1", "127.0.0.1", ())
+    assert forward._doubts(network, _found(floor={"pps_per_busy_core": 400_000.0}), TOTAL) == []
+
+
+def _latency(**changes: Any) -> list[str]:
+    statistics = {
+        "jitterBufferEmittedCount": 0,
+        "jitterBufferDelay": 0.0,
+        "totalFreezesDuration": 0.0,
+        "framesDecoded": 0,
+        "packetsLost": 0,
+    }
+    outcome = latency.judge(
+        before={"video": statistics},
+        after={
+            "video": statistics | {"framesDecoded": 300, "totalFreezesDuration": 0.1},
+            "samples": [[0, delay, 0] for delay in changes.get("delays", [200.0] * 300)],
+        },
+        elapsed_s=10.0,
+        rate={"achieved": changes.get("encoded", 30.0)},
+        generator={},
+        host={"video": {"frameHeight": changes.get("height", 360)}},
+        world={},
+    )
+    assert outcome.results["decoded_fps"] == 30
+    assert outcome.results["freeze_ratio"] == pytest.approx(0.01)
+    return list(outcome.no_proof)
+
+
+def test_latency_needs_a_host_that_kept_up_and_a_picture_that_can_be_read() -> None:
+    assert _latency() == []
+    assert "the machine is the limit" in _latency(encoded=27.5)[0]
+    assert "had 180 lines" in _latency(height=180)[0]
+    assert "could be read" in _latency(delays=[None, None, 200.0])[0]
+
+
+def test_hostile_offers_are_what_the_promise_names() -> None:
+    found = offers.hostile_offers()
+    assert len(found["one_megabyte"]) > 1_000_000
+    for name in ("ten_thousand_m_lines", "ten_thousand_m_lines_after_a_good_one"):
+        assert found[name].count(b"\r\nm=") >= 10_000
+
+
+def test_a_run_has_three_lengths() -> None:
+    assert RunOptions().pick(3, 2, 1) == 3
+    assert RunOptions(quick=True).pick(3, 2, 1) == 2
+    assert RunOptions(quick=True, untimed=True).pick(3, 2, 1) == 1
+
+
+def _fragmented(record: bytes, sizes: Iterable[int]) -> list[bytes]:
+    """The one handshake message of a DTLS record as several, each in a record of its own (RFC 6347 §4.2.3)."""
+    header, message = record[:11], record[13:]
+    found, start, body = [], 0, message[12:]
+    for size in sizes:
+        part = body[start : start + size]
+        fragment = message[:6] + start.to_bytes(3) + len(part).to_bytes(3) + part
+        found.append(header + len(fragment).to_bytes(2) + fragment)
+        start += len(part)
+    return found
+
+
+def test_profiles_are_read_from_a_client_hello_whole_or_in_pieces() -> None:
+    profiles = b"SRTP_AES128_CM_SHA1_80:SRTP_AEAD_AES_256_GCM:SRTP_AEAD_AES_128_GCM"
+    (hello,) = Dtls(Certificate(), is_client=True, profiles=profiles).start()
+    wanted = profiles.decode().split(":")
+    assert offered_srtp_profiles([hello]) == wanted
+    pieces = _fragmented(hello, [50, 20, 10_000])
+    assert offered_srtp_profiles(pieces) == wanted
+    assert offered_srtp_profiles([b"".join(pieces[:2]), pieces[2]]) == wanted
+    assert offered_srtp_profiles(pieces[:2]) == []
+    assert offered_srtp_profiles([]) == []
+    assert offered_srtp_profiles([bytes(40)]) == []
