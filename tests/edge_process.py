@@ -34,6 +34,7 @@ class EdgeProcess:
     http: str
     metrics: str
     media: tuple[str, int]
+    trunk: tuple[str, int]
     log: Path
 
     def drops(self) -> dict[str, int]:
@@ -73,7 +74,14 @@ def edge_process(directory: Path, *settings: str, edge_id: str = "sg") -> Iterat
     try:
         ready = _wait_for_ready(process, data_dir / "ready.json", log)
         host, _, port = str(ready["media"][0]).rpartition(":")
-        yield EdgeProcess(process.pid, _url(ready["http"]), _url(ready["metrics"]), (host.strip("[]"), int(port)), log)
+        yield EdgeProcess(
+            process.pid,
+            _url(ready["http"]),
+            _url(ready["metrics"]),
+            (host.strip("[]"), int(port)),
+            ("127.0.0.1", int(str(ready["trunk"]))),
+            log,
+        )
     finally:
         process.terminate()
         try:

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tradewind_core::ice::IceDrop;
-use tradewind_core::mesh::MeshDrop;
+use tradewind_core::mesh::{MeshDrop, QuicDrop};
 use tradewind_core::receive::ReceiveDrop;
 use tradewind_core::ring::RingDrop;
 use tradewind_core::send::SendDrop;
@@ -155,6 +155,7 @@ fn core_drop_names() -> impl Iterator<Item = &'static str> {
 #[derive(Debug)]
 pub struct WorkerCounters {
     drops: Box<[AtomicU64]>,
+        .chain(QuicDrop::ALL.iter().map(|reason| reason.name()))
     counters: [AtomicU64; Counter::ALL.len()],
 }
 

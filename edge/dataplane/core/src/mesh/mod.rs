@@ -11,6 +11,7 @@ mod layer;
 mod net;
 mod node;
 mod output;
+mod quic;
 mod repair;
 mod routes;
 mod settle;
@@ -28,6 +29,7 @@ pub use output::{
     EdgeId, FailoverPhase, Features, Interest, MeshDrop, NodeConfig, Output, PeerSnapshot, Priority, Replay,
     StreamSnapshot,
 };
+pub use quic::{PacketNumbers, QuicDrop, VERSION as QUIC_VERSION, check_datagram};
 pub use routes::RouteRejected;
 pub use trunk_rtp::{TrunkRtp, encode_rtp};
 pub use varint::{Malformed, Reader, put_bytes, put_varint};

@@ -1,6 +1,8 @@
 //! Who this edge is and who a neighbour proves to be: certificates under control's authority, on both sides.
 
+use crate::counters::WorkerCounters;
 use crate::link::TrunkConfig;
+use crate::trunk::crypto::Counting;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, ServerConfig, TransportConfig};
 use rustls::RootCertStore;
@@ -38,7 +40,7 @@ pub fn load(config: &TrunkConfig) -> io::Result<Identity> {
 
 impl Identity {
     /// Settings for accepting: a certificate of the authority is demanded.
-    pub fn server(&self, transport: Arc<TransportConfig>) -> io::Result<ServerConfig> {
+    pub fn server(&self, transport: Arc<TransportConfig>, counters: &Arc<WorkerCounters>) -> io::Result<ServerConfig> {
         let provider = Arc::new(default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), Arc::clone(&provider))
             .build()
@@ -51,13 +53,13 @@ impl Identity {
             .map_err(|error| invalid("trunk certificate", &error))?;
         tls.alpn_protocols = vec![ALPN.to_vec()];
         let crypto = QuicServerConfig::try_from(tls).map_err(|error| invalid("trunk certificate", &error))?;
-        let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+        let mut server = ServerConfig::with_crypto(Arc::new(Counting::new(crypto, Arc::clone(counters))));
         server.transport_config(transport);
         Ok(server)
     }
 
     /// Settings for dialling: the certificate must name the edge that is dialled.
-    pub fn client(&self, transport: Arc<TransportConfig>) -> io::Result<ClientConfig> {
+    pub fn client(&self, transport: Arc<TransportConfig>, counters: &Arc<WorkerCounters>) -> io::Result<ClientConfig> {
         let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| invalid("TLS 1.3", &error))?
@@ -66,7 +68,7 @@ impl Identity {
             .map_err(|error| invalid("trunk certificate", &error))?;
         tls.alpn_protocols = vec![ALPN.to_vec()];
         let crypto = QuicClientConfig::try_from(tls).map_err(|error| invalid("trunk certificate", &error))?;
-        let mut client = ClientConfig::new(Arc::new(crypto));
+        let mut client = ClientConfig::new(Arc::new(Counting::new(crypto, Arc::clone(counters))));
         client.transport_config(transport);
         Ok(client)
     }

@@ -1,16 +1,19 @@
 //! Trunks on the wire: QUIC connections to other edges on a thread of their own, around the core's `TrunkNode`.
 //!
 //! - `identity`: certificates and who a neighbour proves to be; `transport`: QUIC's settings and our congestion window.
+//! - `socket`, `crypto`: what QUIC would drop in silence is counted by name where it arrives and where it is opened.
 //! - `connection`: one connection's tasks; `queue`: what waits for it, by priority.
 //! - `hub`: the node, the rings to the shards, and which connection a neighbour has; `dial`: getting one.
 //!
 //! No decision about a stream is made here, and nothing but this thread touches the node.
 
 mod connection;
+mod crypto;
 mod dial;
 mod hub;
 mod identity;
 mod queue;
+mod socket;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -18,7 +21,8 @@ mod transport;
 
 use crate::link::{TrunkConfig, TrunkHandle, TrunkLink};
 use hub::Hub;
-use quinn::{Endpoint, EndpointConfig, TokioRuntime, VarInt};
+use quinn::{Endpoint, Runtime, TokioRuntime, VarInt};
+use socket::{CountingSocket, OwnIds};
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -80,9 +84,11 @@ fn open(
 ) -> io::Result<Option<Endpoint>> {
     let Some(identity) = identity else { return Ok(None) };
     let transport = Arc::new(transport::transport(config.window_bytes, link.clock));
-    let server = identity.server(Arc::clone(&transport))?;
-    let mut endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))?;
-    endpoint.set_default_client_config(identity.client(transport)?);
+    let (runtime, own) = (Arc::new(TokioRuntime), OwnIds::new()?);
+    let socket = CountingSocket::new(runtime.wrap_udp_socket(socket)?, Arc::clone(&link.counters), own);
+    let server = identity.server(Arc::clone(&transport), &link.counters)?;
+    let mut endpoint = Endpoint::new_with_abstract_socket(own.endpoint(), Some(server), Arc::new(socket), runtime)?;
+    endpoint.set_default_client_config(identity.client(transport, &link.counters)?);
     Ok(Some(endpoint))
 }
 
