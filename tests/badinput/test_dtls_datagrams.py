@@ -87,16 +87,53 @@ def test_garbage_is_dropped_and_the_handshake_goes_on(
             viewer.sees(b"still here")
 
 
-def test_encrypted_records_that_nobody_can_read_change_nothing(live: Live) -> None:
-    for content_type in (20, 21, 22, 23):
-        live.host.send(struct.pack("!BHHHIH", content_type, 0xFEFD, 1, 0, 9, 40) + os.urandom(40))
-        live.survives()
+def sealed_record(content_type: int, *, epoch: int = 1, number: int = 9) -> bytes:
+    """A record as after the handshake, with a body that no key has made."""
+    return struct.pack("!BHHHIH", content_type, 0xFEFD, epoch, 0, number, 40) + os.urandom(40)
 
 
-def test_a_forged_alert_in_plain_text_changes_nothing(live: Live) -> None:
-    for alert in (b"\x01\x00", b"\x02\x28"):
-        live.viewer.send(struct.pack("!BHHHIH", 21, 0xFEFD, 0, 0, 9, 2) + alert)
-        live.survives()
+@pytest.mark.parametrize("setup", ["actpass", "passive"])
+def test_records_after_the_handshake_that_nobody_sealed_are_counted_by_name(
+    edge: EdgeProcess, live: Live, room: str, setup: Literal["actpass", "passive"]
+) -> None:
+    with Host(edge, room, setup=setup).connect() as host, Viewer(edge, room).connect() as viewer:
+        for peer in (host, viewer):
+            with live.drops("dtls_authentication_failed", 4):
+                for content_type in (21, 22, 23):
+                    peer.send(sealed_record(content_type))
+                peer.send(sealed_record(23, epoch=2))
+            # RFC 6347 §4.1: after the handshake an alert is encrypted, or somebody else's.
+            with live.drops("dtls_authentication_failed", 2):
+                for alert in (b"\x01\x00", b"\x02\x28"):
+                    peer.send(struct.pack("!BHHHIH", 21, 0xFEFD, 0, 0, 9, 2) + alert)
+        host.send_frame(key=True)
+        host.send_frame(payload=b"still here")
+        viewer.sees(b"still here")
+
+
+def test_records_during_the_handshake_that_nobody_sealed_are_counted_at_its_end(
+    edge: EdgeProcess, live: Live, room: str
+) -> None:
+    with Host(edge, room) as host:
+        host.validate()
+        with live.drops("dtls_authentication_failed", 2):
+            host.handshake(lambda records: [sealed_record(22, number=40), *records] if records else [])
+
+
+def test_a_replayed_last_flight_is_counted_by_name(edge: EdgeProcess, live: Live, room: str) -> None:
+    with Host(edge, room) as host:
+        host.validate()
+        sent: list[bytes] = []
+
+        def note(records: list[bytes]) -> list[bytes]:
+            sent.extend(records)
+            return records
+
+        host.handshake(note)
+        finished = [record for record in sent if record[3:5] == b"\x00\x01"]
+        with live.drops("dtls_replayed", 3):
+            for _ in range(3):
+                host.send(finished[-1])
 
 
 def test_dtls_from_an_address_that_ice_has_not_validated_is_dropped(edge: EdgeProcess, live: Live, room: str) -> None:

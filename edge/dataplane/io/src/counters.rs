@@ -47,6 +47,10 @@ named! {
         ForeignRingFull = "foreign_ring_full",
         /// Not a DTLS record, or more of them than a handshake needs.
         DtlsMalformed = "dtls_malformed",
+        /// An encrypted DTLS record that cannot be opened, or an unencrypted alert when it must be encrypted: forged.
+        DtlsAuthenticationFailed = "dtls_authentication_failed",
+        /// An encrypted DTLS record that came before: replayed, or doubled by the network.
+        DtlsReplayed = "dtls_replayed",
         /// A ClientHello after the handshake; renegotiation is not offered.
         DtlsSecondHandshake = "dtls_second_handshake",
         /// DTLS after the handshake state was freed.

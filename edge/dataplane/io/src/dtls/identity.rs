@@ -98,6 +98,7 @@ impl DtlsIdentity {
         context.set_session_cache_mode(SslSessionCacheMode::OFF);
         // A session needs its handshake state for seconds, yet a crowd that joins at once holds all of them together.
         context.set_mode(SslMode::RELEASE_BUFFERS);
+        raw::return_after_handshake_records(&mut context);
         raw::limit_record_len(&mut context, MTU_BYTES)?;
         // Self-signed by nature: who the peer is stands in its SDP and is checked before keys are exported.
         context.set_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, |_, _| true);

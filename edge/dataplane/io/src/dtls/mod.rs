@@ -10,6 +10,7 @@ mod record;
 mod tests;
 
 pub use identity::{DtlsIdentity, Fingerprint};
+use record::{Record, SeenRecords};
 
 use openssl::error::ErrorStack;
 use openssl::ssl::{ErrorCode, Ssl, SslStream};
@@ -20,6 +21,9 @@ use tradewind_core::srtp::Profile;
 
 /// Largest datagram of a handshake flight; with IP and UDP headers it passes any path that IPv6 does.
 const MTU_BYTES: u32 = 1_200;
+
+/// Forged records of one handshake that are counted one by one when it ends.
+const EARLY_MAX: usize = 256;
 
 /// RFC 5764 §4.2.
 const EXPORTER_LABEL: &str = "EXTRACTOR-dtls_srtp";
@@ -74,13 +78,17 @@ pub enum DtlsError {
     NoSrtpProfile,
 }
 
-/// Why one datagram was ignored; the session goes on.
+/// Why one datagram or record was ignored; the session goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DtlsIgnored {
     /// Not DTLS records.
     Malformed,
     /// A ClientHello after the handshake.
     SecondHandshake,
+    /// Nobody with the session's keys has made this record.
+    AuthenticationFailed,
+    /// A genuine record for the second time.
+    Replayed,
 }
 
 /// One session's DTLS.
@@ -89,6 +97,14 @@ pub struct Dtls {
     role: DtlsRole,
     peer: Fingerprint,
     connected: bool,
+    /// Encrypted records that came before the handshake's end.
+    early: usize,
+    /// The record that was fed last was understood.
+    had_effect: bool,
+    /// Encrypted records that were genuine.
+    seen: SeenRecords,
+    /// What [`Dtls::poll_ignored`] has not given out; of one datagram.
+    ignored: VecDeque<DtlsIgnored>,
 }
 
 /// What OpenSSL reads and writes: whole datagrams, never a byte stream.
@@ -96,11 +112,14 @@ pub struct Dtls {
 struct Datagrams {
     incoming: VecDeque<Vec<u8>>,
     outgoing: VecDeque<Vec<u8>>,
+    /// OpenSSL has asked for a datagram when there was none.
+    starved: bool,
 }
 
 impl Read for Datagrams {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(datagram) = self.incoming.pop_front() else {
+            self.starved = true;
             return Err(io::ErrorKind::WouldBlock.into());
         };
         // OpenSSL's buffer holds the largest record; what exceeds it is not DTLS and may be cut.
@@ -137,6 +156,10 @@ impl Dtls {
             role,
             peer,
             connected: false,
+            early: 0,
+            had_effect: false,
+            seen: SeenRecords::default(),
+            ignored: VecDeque::new(),
         })
     }
 
@@ -153,18 +176,85 @@ impl Dtls {
         }
     }
 
-    /// Feeds one datagram.
-    pub fn handle_datagram(&mut self, datagram: &[u8]) -> Result<Result<DtlsProgress, DtlsIgnored>, DtlsError> {
+    /// Feeds one datagram. What of it was ignored comes out of [`Dtls::poll_ignored`].
+    pub fn handle_datagram(&mut self, datagram: &[u8]) -> Result<DtlsProgress, DtlsError> {
+        self.ignored.clear();
         if !record::is_plausible(datagram) {
-            return Ok(Err(DtlsIgnored::Malformed));
+            self.ignored.push_back(DtlsIgnored::Malformed);
+            return Ok(DtlsProgress::Pending);
         }
-        if self.connected && record::is_client_hello(datagram) {
-            return Ok(Err(DtlsIgnored::SecondHandshake));
+        for record in record::records(datagram) {
+            // OpenSSL drops forged records without a word, so each one is fed alone and its effect is looked at.
+            let progress = if self.connected {
+                self.handle_late(&record)
+            } else {
+                self.handle_early(&record)
+            }?;
+            if !matches!(progress, DtlsProgress::Pending) {
+                return Ok(progress); // behind the last flight stands nothing that media needs
+            }
         }
-        self.stream.get_mut().incoming.push_back(datagram.to_vec());
+        Ok(DtlsProgress::Pending)
+    }
+
+    /// Why something of the latest datagram was ignored, once per record.
+    pub fn poll_ignored(&mut self) -> Option<DtlsIgnored> {
+        self.ignored.pop_front()
+    }
+
+    /// A record of the handshake. Of those that came encrypted before its end, the peer's Finished is the genuine one.
+    fn handle_early(&mut self, record: &Record<'_>) -> Result<DtlsProgress, DtlsError> {
+        let progress = self.feed(record)?;
+        let is_encrypted = record.epoch > 0;
+        if !matches!(progress, DtlsProgress::Connected(_)) {
+            self.early += usize::from(is_encrypted);
+            return Ok(progress);
+        }
+        if is_encrypted {
+            self.seen.insert(record.sequence_number);
+        } else {
+            self.early = self.early.saturating_sub(1); // it waited for this record, and its number is not known
+        }
+        let forged = std::mem::take(&mut self.early).min(EARLY_MAX);
+        self.ignored
+            .extend(std::iter::repeat_n(DtlsIgnored::AuthenticationFailed, forged));
+        Ok(progress)
+    }
+
+    /// A record after the handshake. A genuine one makes OpenSSL give out data, answer, return, or end; after a forged one it
+    /// asks for the next.
+    fn handle_late(&mut self, record: &Record<'_>) -> Result<DtlsProgress, DtlsError> {
+        let reason = if record.is_client_hello() {
+            DtlsIgnored::SecondHandshake
+        } else if record.is_plain_alert() || record.epoch > 1 {
+            DtlsIgnored::AuthenticationFailed
+        } else if record.epoch == 0 {
+            return Ok(DtlsProgress::Pending); // the unencrypted part of a repeated flight
+        } else if self.seen.contains(record.sequence_number) {
+            DtlsIgnored::Replayed
+        } else {
+            let progress = self.feed(record)?;
+            if self.had_effect || !matches!(progress, DtlsProgress::Pending) {
+                self.seen.insert(record.sequence_number);
+                return Ok(progress);
+            }
+            DtlsIgnored::AuthenticationFailed
+        };
+        self.ignored.push_back(reason);
+        Ok(DtlsProgress::Pending)
+    }
+
+    fn feed(&mut self, record: &Record<'_>) -> Result<DtlsProgress, DtlsError> {
+        let datagrams = self.stream.get_mut();
+        let waiting = datagrams.outgoing.len();
+        datagrams.incoming.push_back(record.bytes.to_vec());
+        datagrams.starved = false;
+        self.had_effect = false;
         let progress = self.advance();
-        self.stream.get_mut().incoming.clear();
-        progress.map(Ok)
+        let datagrams = self.stream.get_mut();
+        self.had_effect |= datagrams.outgoing.len() > waiting || !datagrams.starved;
+        datagrams.incoming.clear();
+        progress
     }
 
     /// The next datagram to send to the peer.
@@ -210,7 +300,7 @@ impl Dtls {
         let mut discarded = [0; 256];
         loop {
             match self.stream.ssl_read(&mut discarded) {
-                Ok(_) => {}
+                Ok(_) => self.had_effect = true,
                 Err(error) if error.code() == ErrorCode::ZERO_RETURN => return Ok(DtlsProgress::Closed),
                 Err(error) if matches!(error.code(), ErrorCode::WANT_READ | ErrorCode::WANT_WRITE) => {
                     return Ok(DtlsProgress::Pending);

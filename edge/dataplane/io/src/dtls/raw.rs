@@ -20,6 +20,11 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// `SSL_CTRL_SET_MAX_SEND_FRAGMENT` of ssl.h.
 const CTRL_SET_MAX_SEND_FRAGMENT: libc::c_int = 52;
 
+/// `SSL_CTRL_CLEAR_MODE` of ssl.h.
+const CTRL_CLEAR_MODE: libc::c_int = 78;
+/// `SSL_MODE_AUTO_RETRY` of ssl.h; on by default.
+const MODE_AUTO_RETRY: libc::c_long = 4;
+
 unsafe extern "C" {
     fn DTLS_set_timer_cb(
         ssl: *mut ffi::SSL,
@@ -47,6 +52,13 @@ pub fn limit_record_len(context: &mut SslContextBuilder, len: u32) -> Result<(),
         )
     };
     if taken == 1 { Ok(()) } else { Err(ErrorStack::get()) }
+}
+
+/// Makes reads return after a handshake record instead of looking for data behind it: that tells a repeated flight, which
+/// was understood, from a forged record, after which OpenSSL asks for the next one.
+pub fn return_after_handshake_records(context: &mut SslContextBuilder) {
+    // SAFETY: the pointer is a live SSL_CTX and the control takes an integer.
+    unsafe { ffi::SSL_CTX_ctrl(context.as_ptr(), CTRL_CLEAR_MODE, MODE_AUTO_RETRY, std::ptr::null_mut()) };
 }
 
 /// Makes the first retransmission come after [`FIRST_TIMEOUT`].

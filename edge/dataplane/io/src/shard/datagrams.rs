@@ -187,13 +187,19 @@ impl Shard {
             return self.parts.counters.drop_one(DropReason::DtlsAfterFree);
         };
         let progress = dtls.handle_datagram(bytes);
+        while let Some(ignored) = dtls.poll_ignored() {
+            self.parts.counters.drop_one(match ignored {
+                DtlsIgnored::Malformed => DropReason::DtlsMalformed,
+                DtlsIgnored::SecondHandshake => DropReason::DtlsSecondHandshake,
+                DtlsIgnored::AuthenticationFailed => DropReason::DtlsAuthenticationFailed,
+                DtlsIgnored::Replayed => DropReason::DtlsReplayed,
+            });
+        }
         self.send_dtls(index, now);
         match progress {
-            Ok(Ok(DtlsProgress::Pending)) => {}
-            Ok(Ok(DtlsProgress::Connected(keys))) => return self.connect(index, keys, now),
-            Ok(Ok(DtlsProgress::Closed)) => return self.close(index, "peer_closed", now),
-            Ok(Err(DtlsIgnored::Malformed)) => self.parts.counters.drop_one(DropReason::DtlsMalformed),
-            Ok(Err(DtlsIgnored::SecondHandshake)) => self.parts.counters.drop_one(DropReason::DtlsSecondHandshake),
+            Ok(DtlsProgress::Pending) => {}
+            Ok(DtlsProgress::Connected(keys)) => return self.connect(index, keys, now),
+            Ok(DtlsProgress::Closed) => return self.close(index, "peer_closed", now),
             // Once keys are in use, an upset OpenSSL is no reason to stop the media.
             Err(_) if connected => self.parts.counters.drop_one(DropReason::DtlsMalformed),
             Err(error) => return self.fail_dtls(index, &error, now),
