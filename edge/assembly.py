@@ -20,6 +20,7 @@ from edge.rooms.commands import Moment
 from edge.rooms.events import RoomEvents
 from edge.rooms.hub import RoomHub
 from edge.rooms.live import LiveRooms
+from edge.rooms.media_clock import MediaClocks
 from edge.rooms.port import RoomPort
 from edge.rooms.socket import RoomContext
 from edge.settings import EdgeSettings
@@ -65,16 +66,15 @@ def assemble(
     session_port: SessionPort,
     room_port: RoomPort,
     render_dataplane: Callable[[], str],
-    media_time_ms: Callable[[str], int | None],
     fleet: Callable[[], FleetView],
     http_url: Callable[[], str],
     clocks: Clocks,
 ) -> Assembly:
-    """Needs a running loop, for the rooms' timers. `media_time_ms(room)` is the newest frame's time, where known."""
+    """Needs a running loop, for the rooms' timers."""
     loop = asyncio.get_running_loop()
     draining = asyncio.Event()
     metrics, readiness = EdgeMetrics(), Readiness()
-    table, live = SessionTable(), LiveRooms()
+    table, live, media_clocks = SessionTable(), LiveRooms(), MediaClocks()
     directory = EdgeDirectory(settings, fleet, http_url)
     gate = AccessGate(settings, FleetTokens(settings.tokens.public_keys, fleet).verifier, clocks.unix_s)
 
@@ -87,14 +87,11 @@ def assemble(
     def is_live(room: str) -> bool:
         return live.incarnation(room) != 0 or directory.has_route(room)
 
-    hub = RoomHub(
-        settings.rooms,
-        room_port,
-        live,
-        metrics,
-        at=lambda room: Moment(clocks.monotonic_s(), unix_ms(), media_time_ms(room)),
-        call_at=call_at,
-    )
+    def at(room: str) -> Moment:
+        now = clocks.monotonic_s()
+        return Moment(now, unix_ms(), media_clocks.media_time_ms(room, now=now))
+
+    hub = RoomHub(settings.rooms, room_port, live, metrics, at=at, call_at=call_at)
     metrics.watch(rooms=lambda: hub.rooms, sockets=lambda: hub.sockets)
 
     def endpoint(role: SessionRole) -> SessionEndpoint:
@@ -140,7 +137,7 @@ def assemble(
         hub=hub,
         handlers=(
             SessionEvents(table, metrics, clocks.monotonic_s).handle_event,
-            RoomEvents(hub).handle_event,
+            RoomEvents(hub, media_clocks, clocks.monotonic_s).handle_event,
         ),
         draining=draining,
     )

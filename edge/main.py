@@ -88,7 +88,6 @@ async def _run_edge(
             session_port=NativeSessions(dataplane),
             room_port=NativeRooms(dataplane),
             render_dataplane=lambda: dataplane.render_metrics() + agent.metrics.render(),
-            media_time_ms=lambda _room: None,
             fleet=lambda: agent.view,
             http_url=lambda: http_url,
             clocks=Clocks(),

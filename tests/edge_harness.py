@@ -35,6 +35,7 @@ class FakeEvent:
     role: str = ""
     reason: str = ""
     incarnation: int = 0
+    media_time_ms: int = 0
     srtp_profile: str = ""
     dtls_role: str = ""
     peer: str | None = None
@@ -151,7 +152,6 @@ async def running_edge(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
         session_port=path,
         room_port=path,
         render_dataplane=lambda: "# packet path\n",
-        media_time_ms=lambda _room: None,
         fleet=lambda: edge.view,
         http_url=lambda: url,
         clocks=replace(Clocks(), unix_s=lambda: edge.unix_s),

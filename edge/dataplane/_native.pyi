@@ -75,6 +75,8 @@ class Event:
     source_started     room, incarnation, codecs (local publisher has sent its first packet)
     source_stopped     room, incarnation, reason
     source_warning     room, incarnation, reason (e.g. key_frame_interval)
+    source_clock       room, incarnation, media_time_ms (what a local publisher's clock shows, from its sender reports:
+                       at first, when it was set, and every 10 s)
     source_seen        room, incarnation, peer (a remote source became available here through peer)
     source_lost        room, incarnation, reason
     trunk_up           peer, remote_address
@@ -98,6 +100,7 @@ class Event:
     parent: str | None
     children: list[str]
     phase: str
+    media_time_ms: int
     payload: bytes
 
 @final

@@ -52,6 +52,10 @@ class RoomLog:
         """Where a comment already stands."""
         return self._places.get((person, comment_id))
 
+    def entry(self, place: Place) -> RoomEntry | None:
+        """What stands at a place, while it is kept."""
+        return next((entry for entry in self._entries if (entry.epoch, entry.offset) == place), None)
+
     def newest(self) -> Place:
         """The highest place known; (0, 0) for an empty log."""
         return max(((entry.epoch, entry.offset) for entry in self._entries), default=(0, 0))

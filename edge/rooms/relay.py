@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from edge.rooms.commands import Accept, Broadcast, Command, CountPeople, Dropped, Moment, Reject, SendToPeer
-from edge.rooms.log import RoomLog
+from edge.rooms.log import Place, RoomLog
 from edge.rooms.tree import Position, RoomTree
 from tradewind.v1.room_messages import (
     Catchup,
@@ -223,17 +223,7 @@ class RoomRelay:
         self._next_offset = {epoch: offset + 1, 0: self._next_offset.get(0, 1)}
         if epoch == 0:
             self._next_offset[0] = offset + 1
-        entry = RoomEntry(
-            epoch=epoch,
-            offset=offset,
-            id=comment.id,
-            person=comment.person,
-            name=comment.name,
-            text=comment.text,
-            color=comment.color,
-            media_time_ms=media_time(comment.media_time_ms, at),
-            unix_ms=at.unix_ms,
-        )
+        entry = _entry(comment, (epoch, offset), at)
         self._publish(entry, at.now)
         return entry
 
@@ -250,18 +240,9 @@ class RoomRelay:
     def _handle_submitted(self, peer: str, comment: Comment, at: Moment) -> None:
         place = self.log.place(comment.person, comment.id)
         if place is not None:
-            # The child missed the answer: the same place again, to it alone.
-            entry = RoomEntry(
-                epoch=place[0],
-                offset=place[1],
-                id=comment.id,
-                person=comment.person,
-                name=comment.name,
-                text=comment.text,
-                color=comment.color,
-                media_time_ms=media_time(comment.media_time_ms, at),
-                unix_ms=at.unix_ms,
-            )
+            # The child missed the answer: the same again, to it alone. Only the home knows the picture's time, so an
+            # entry that has left the log gets the best guess there is.
+            entry = self.log.entry(place) or _entry(comment, place, at)
             self._commands.append(SendToPeer(peer, Down(entries=(entry,))))
         elif self._position.gives_places:
             self._stamp(comment, at)
@@ -371,6 +352,20 @@ def media_time(claim: int | None, at: Moment) -> int:
     if claim is not None and newest - CLAIM_BEHIND_MS <= claim <= newest + CLAIM_AHEAD_MS:
         return claim
     return newest
+
+
+def _entry(comment: Comment, place: Place, at: Moment) -> RoomEntry:
+    return RoomEntry(
+        epoch=place[0],
+        offset=place[1],
+        id=comment.id,
+        person=comment.person,
+        name=comment.name,
+        text=comment.text,
+        color=comment.color,
+        media_time_ms=media_time(comment.media_time_ms, at),
+        unix_ms=at.unix_ms,
+    )
 
 
 class _Outbox:

@@ -26,6 +26,7 @@ TIMEOUT_S: Final = 5.0
 OPUS: Final = 111
 VIDEO: Final = 96
 RTX: Final = 97
+SENDER_REPORT: Final = 200
 # VP8: descriptor without extensions, key frame tag; and an inter frame.
 KEY_FRAME: Final = b"\x10\x10\x00\x00\x9d\x01\x2a\x40\x01\xf0\x00" + bytes(50)
 INTER_FRAME: Final = b"\x10\x11" + bytes(50)
@@ -159,6 +160,11 @@ class Peer:
 
     def receive(self, timeout_s: float, on: socket.socket | None = None) -> bytes | None:
         """The next datagram, or None in time."""
+    def send_report(self, ntp: int) -> None:
+        """A sender report of the video: this clock shows `ntp` (UQ32.32 seconds since 1900) now. RFC 3550 §6.4.1."""
+        words = (0x80, SENDER_REPORT, 6, self.offer.video_ssrc, ntp, 0, 0, 0)
+        self.send(self.seal_rtcp(struct.pack("!BBHIQIII", *words)))
+
         one = on or self.socket
         one.settimeout(timeout_s)
         try:

@@ -277,6 +277,16 @@ def test_claimed_time_in_the_picture_is_believed_within_bounds(
     assert media_time(claim, Moment(0.0, 50_000, newest)) == expected
 
 
+def test_a_repeated_answer_keeps_the_time_in_the_picture_that_the_home_gave() -> None:
+    middle = member("home", ("leaf",))
+    given = RoomEntry(EPOCH, 1, "a", "mei", "Mei", "text of a", 5_000, 6_000)
+    middle.handle_relayed("home", Down(entries=(given,)), at(1))
+    drain(middle)
+    # The leaf did not get it and asks again; nothing here knows the publisher's clock.
+    middle.handle_relayed("leaf", Submit(comments=(comment("a"),)), at(2))
+    assert SendToPeer("leaf", Down(entries=(given,))) in drain(middle)
+
+
 class World:
     """Edges with relays, joined by links that delay, and lose what is in flight when a link is cut."""
 

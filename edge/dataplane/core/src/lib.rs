@@ -9,6 +9,7 @@
 pub mod codec;
 pub mod hold;
 pub mod ice;
+pub mod media_clock;
 pub mod mesh;
 pub mod packet;
 pub mod receive;

@@ -26,6 +26,8 @@ pub enum EventKind {
     SourceStopped,
     /// A local publisher does something that hurts its viewers: room, incarnation, reason.
     SourceWarning,
+    /// A local publisher's sender report says what its clock shows: room, incarnation, media_time_ms.
+    SourceClock,
     /// A remote source became available here: room, incarnation, peer.
     SourceSeen,
     /// A remote source is no longer available here: room, incarnation, reason.
@@ -52,6 +54,7 @@ impl EventKind {
             EventKind::SourceStarted => "source_started",
             EventKind::SourceStopped => "source_stopped",
             EventKind::SourceWarning => "source_warning",
+            EventKind::SourceClock => "source_clock",
             EventKind::SourceSeen => "source_seen",
             EventKind::SourceLost => "source_lost",
             EventKind::TrunkUp => "trunk_up",
@@ -81,6 +84,7 @@ pub struct Event {
     pub parent: Option<String>,
     pub children: Vec<String>,
     pub phase: &'static str,
+    pub media_time_ms: u64,
     pub payload: Vec<u8>,
 }
 

@@ -22,6 +22,7 @@ pub struct Event {
     parent: Option<String>,
     children: Vec<String>,
     phase: &'static str,
+    media_time_ms: u64,
     payload: Py<PyBytes>,
 }
 
@@ -42,6 +43,7 @@ impl Event {
             parent: event.parent,
             children: event.children,
             phase: event.phase,
+            media_time_ms: event.media_time_ms,
             payload: PyBytes::new(py, &event.payload).unbind(),
         }
     }

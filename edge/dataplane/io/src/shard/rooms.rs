@@ -8,6 +8,7 @@ use crate::handoff::{Handoff, SourceHandle, WorkerIndex};
 use std::sync::Arc;
 use std::time::Duration;
 use tradewind_core::hold::{SoundHold, hold_for};
+use tradewind_core::media_clock::MediaClock;
 use tradewind_core::packet::MediaPacket;
 use tradewind_core::ring::StreamRing;
 use tradewind_core::session::Session;
@@ -41,6 +42,8 @@ pub struct Source {
     pub host: Option<usize>,
     rings: Vec<StreamRing>,
     clocks: Vec<Option<SenderClock>>,
+    /// What Python was told of the publisher's clock.
+    media_clock: MediaClock,
     /// Time in which a loss on its way here is repaired; zero for a host of this edge.
     repair_delay: Duration,
     /// Sound that waits for its picture, by track; none for video.
@@ -89,6 +92,7 @@ impl Source {
             host,
             rings: (0..tracks).map(|_| StreamRing::new()).collect(),
             clocks: vec![None; tracks],
+            media_clock: MediaClock::default(),
             repair_delay: Duration::ZERO,
             holds,
             hold_due: None,
@@ -599,6 +603,33 @@ impl Shard {
             if let Some(send) = self.peers[*index].as_mut().and_then(|peer| peer.session.send()) {
                 send.handle_sender_clock(track, clock, now);
             }
+        }
+    }
+
+    /// A sender report of a host here: for viewers, for other workers, and for the room's comments.
+    pub(super) fn handle_sender_report(&mut self, handle: SourceHandle, track: usize, clock: SenderClock, now: Time) {
+        self.apply_sender_clock(handle, track, clock, now);
+        for worker in self.parts.mailbox.others() {
+            self.notice(
+                worker,
+                Handoff::SenderClock {
+                    source: handle,
+                    track: track as u8,
+                    clock,
+                },
+            );
+        }
+        let Some(source) = self.sources.get_mut(&handle) else {
+            return;
+        };
+        if let Some(media_time_ms) = source.media_clock.handle_sender_clock(clock, now) {
+            self.parts.events.send(Event {
+                kind: EventKind::SourceClock,
+                room: source.info.id.room.clone(),
+                incarnation: source.info.id.incarnation,
+                media_time_ms,
+                ..Event::default()
+            });
         }
     }
 

@@ -105,17 +105,7 @@ impl Shard {
             match event {
                 ReceiveEvent::SenderClock { track, clock } => {
                     if let Some(source) = *source {
-                        self.apply_sender_clock(source, track, clock, now);
-                        for worker in self.parts.mailbox.others() {
-                            self.notice(
-                                worker,
-                                Handoff::SenderClock {
-                                    source,
-                                    track: track as u8,
-                                    clock,
-                                },
-                            );
-                        }
+                        self.handle_sender_report(source, track, clock, now);
                     }
                 }
                 ReceiveEvent::Bye { track } => {
