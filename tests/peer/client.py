@@ -68,6 +68,7 @@ class Peer:
         setup: Literal["actpass", "active", "passive"] = "actpass",
         certificate: Certificate | None = None,
         fingerprint: str = "",
+        over_ipv6: bool = False,
         **offer: object,
     ) -> None:
         self.certificate = certificate or Certificate()
@@ -80,7 +81,7 @@ class Peer:
         assert response.status_code == 201, response.text
         self.resource = httpx.URL(edge.http).join(response.headers["location"])
         self.answer = Answer(response.text)
-        self.address = self.answer.address
+        self.address = next(there for there in self.answer.addresses if (":" in there[0]) == over_ipv6)
         self.socket = self.open_socket()
         self.dtls = Dtls(self.certificate, is_client=self.answer.value("setup") == "passive")
         self.keys: SrtpKeys | None = None
@@ -95,8 +96,9 @@ class Peer:
 
     def open_socket(self) -> socket.socket:
         """Another local address of this peer."""
-        one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        one.bind(("127.0.0.1", 0))
+        over_ipv6 = ":" in self.address[0]
+        one = socket.socket(socket.AF_INET6 if over_ipv6 else socket.AF_INET, socket.SOCK_DGRAM)
+        one.bind(("::1" if over_ipv6 else "127.0.0.1", 0))
         one.connect(self.address)
         return one
 
@@ -158,13 +160,13 @@ class Peer:
     def seal_rtcp(self, compound: bytes) -> bytes:
         return bytes(self.outbound.protect_rtcp(compound))
 
-    def receive(self, timeout_s: float, on: socket.socket | None = None) -> bytes | None:
-        """The next datagram, or None in time."""
     def send_report(self, ntp: int) -> None:
         """A sender report of the video: this clock shows `ntp` (UQ32.32 seconds since 1900) now. RFC 3550 §6.4.1."""
         words = (0x80, SENDER_REPORT, 6, self.offer.video_ssrc, ntp, 0, 0, 0)
         self.send(self.seal_rtcp(struct.pack("!BBHIQIII", *words)))
 
+    def receive(self, timeout_s: float, on: socket.socket | None = None) -> bytes | None:
+        """The next datagram, or None in time."""
         one = on or self.socket
         one.settimeout(timeout_s)
         try:

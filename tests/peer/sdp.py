@@ -76,8 +76,13 @@ class Answer:
 
     @property
     def address(self) -> tuple[str, int]:
-        words = self.value("candidate").split()
-        return words[4], int(words[5])
+        return self.addresses[0]
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        found = re.findall(r"^a=candidate:(?:\S+ ){4}(\S+) (\d+) ", self.text, re.MULTILINE)
+        assert found, f"no candidate in\n{self.text}"
+        return list(dict.fromkeys((host, int(port)) for host, port in found))
 
     @property
     def fingerprint(self) -> str:

@@ -513,7 +513,12 @@ fn bind_media(config: &DataplaneConfig) -> Result<(Vec<SocketAddr>, Vec<[Option<
                 "media_bind takes at most one IPv4 and one IPv6 address".to_owned(),
             ));
         }
-        let sockets = bind_shards(*address, config.shards)?;
+        let first = media.first().map_or(0, SocketAddr::port);
+        let same = SocketAddr::new(address.ip(), first);
+        let sockets = match address.port() {
+            0 if first > 0 => bind_shards(same, config.shards).or_else(|_| bind_shards(*address, config.shards))?,
+            _ => bind_shards(*address, config.shards)?,
+        };
         media.push(sockets[0].local());
         for (shard, socket) in by_shard.iter_mut().zip(sockets) {
             shard[family] = Some(Arc::new(socket));

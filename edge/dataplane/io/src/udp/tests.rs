@@ -18,37 +18,36 @@ fn receive_one(receiver: &mut Receiver, socket: &MediaSocket) -> (SocketAddr, So
 
 #[test]
 fn a_run_arrives_as_datagrams_and_replies_leave_from_the_address_asked() {
-    let socket = bind_shards("0.0.0.0:0".parse().expect("an address"), 1)
-        .expect("bind")
-        .remove(0);
-    let client = UdpSocket::bind(loopback()).expect("bind");
-    client
-        .send_to(b"hello", ("127.0.0.2", socket.local().port()))
-        .expect("send");
-    let (source, destination, bytes) = receive_one(&mut Receiver::default(), &socket);
-    assert_eq!(
-        (source, &bytes[..]),
-        (client.local_addr().expect("address"), &b"hello"[..])
-    );
-    assert_eq!(destination.ip().to_string(), "127.0.0.2");
-    let to = Destination::new(source, destination, &socket);
-    let bytes: Vec<u8> = (0..2_500_u32).map(|index| index as u8).collect();
-    let whole = Run {
-        bytes: &bytes,
-        segment_len: Some(1_000),
-        destination: &to,
-    };
-    let single = Run {
-        bytes: b"end",
-        segment_len: None,
-        destination: &to,
-    };
-    assert_eq!(send_runs(&socket, &[whole, single]), (2, SendResult::Sent));
-    let mut buffer = [0; 2_000];
-    for expected in bytes.chunks(1_000).chain([&b"end"[..]]) {
-        let (len, from) = client.recv_from(&mut buffer).expect("receive");
-        assert_eq!(from, destination);
-        assert_eq!(&buffer[..len], expected);
+    for (wildcard, client, asked) in [("0.0.0.0:0", "127.0.0.1:0", "127.0.0.2"), ("[::]:0", "[::1]:0", "::1")] {
+        let wildcard = wildcard.parse().expect("an address");
+        let socket = bind_shards(wildcard, 1).expect("bind").remove(0);
+        let client = UdpSocket::bind(client).expect("bind");
+        client.send_to(b"hello", (asked, socket.local().port())).expect("send");
+        let (source, destination, bytes) = receive_one(&mut Receiver::default(), &socket);
+        assert_eq!(
+            (source, &bytes[..]),
+            (client.local_addr().expect("address"), &b"hello"[..])
+        );
+        assert_eq!(destination.ip().to_string(), asked);
+        let to = Destination::new(source, destination, &socket);
+        let bytes: Vec<u8> = (0..2_500_u32).map(|index| index as u8).collect();
+        let whole = Run {
+            bytes: &bytes,
+            segment_len: Some(1_000),
+            destination: &to,
+        };
+        let single = Run {
+            bytes: b"end",
+            segment_len: None,
+            destination: &to,
+        };
+        assert_eq!(send_runs(&socket, &[whole, single]), (2, SendResult::Sent));
+        let mut buffer = [0; 2_000];
+        for expected in bytes.chunks(1_000).chain([&b"end"[..]]) {
+            let (len, from) = client.recv_from(&mut buffer).expect("receive");
+            assert_eq!(from, destination);
+            assert_eq!(&buffer[..len], expected);
+        }
     }
 }
 
