@@ -75,20 +75,27 @@ impl Stream {
         }
     }
 
-    /// Sends on what replays still owe.
+    /// Sends on what replays still owe: audio first, and beside what is live, because a gap in the sound is heard at once
+    /// and its packets are small.
     pub fn pump_replays(&mut self, net: &mut Net, now: Time) {
         let Some(source) = &self.source else { return };
         for (edge, child) in self.children.iter_mut().filter(|(_, child)| !child.cursors.is_empty()) {
             let mut budget = REPLAY_BYTES_PER_TICK;
-            let keys: Vec<(u8, Ssrc)> = child.cursors.keys().copied().collect();
+            let mut keys: Vec<(u8, Ssrc)> = child.cursors.keys().copied().collect();
+            keys.sort_by_key(|(track, _)| !source.is_audio(*track));
             for key in keys {
+                let priority = if source.is_audio(key.0) {
+                    Priority::Audio
+                } else {
+                    Priority::Replay
+                };
                 let layer = source.layers.get(&key);
                 let end = layer.and_then(Layer::highest).unwrap_or(0);
                 let mut next = child.cursors[&key].max(layer.map_or(0, Layer::first));
                 while next <= end && budget > 0 {
                     if let Some(packet) = layer.and_then(|layer| layer.get(next)) {
                         budget = budget.saturating_sub(packet.payload.len());
-                        send_packet(edge, child, key.0, packet, Priority::Replay, net, now);
+                        send_packet(edge, child, key.0, packet, priority, net, now);
                     }
                     next += 1;
                 }
@@ -317,8 +324,11 @@ impl Stream {
             source.key_frames += 1;
             self.key_frames_wanted.remove(&track);
         }
-        let audio = source.info.tracks[usize::from(track)].codec.kind() == MediaKind::Audio;
-        let priority = if audio { Priority::Audio } else { Priority::Video };
+        let priority = if source.is_audio(track) {
+            Priority::Audio
+        } else {
+            Priority::Video
+        };
         let incarnation = source.id.incarnation;
         for (edge, child) in &self.children {
             let live = child.wants.media && child.detached.is_none() && child.announced == Some(incarnation);
@@ -352,6 +362,12 @@ impl Stream {
 }
 
 impl Source {
+    /// Whether a track carries sound.
+    fn is_audio(&self, track: u8) -> bool {
+        let track = self.info.tracks.get(usize::from(track));
+        track.is_some_and(|track| track.codec.kind() == MediaKind::Audio)
+    }
+
     /// The layer of a track's ssrc, made when it is new; `None` for a track that was not announced.
     fn layer(&mut self, track: u8, ssrc: Ssrc) -> Option<&mut Layer> {
         let known = self.layers.contains_key(&(track, ssrc));
