@@ -131,7 +131,8 @@ class Dataplane:
     def set_room_interest(self, room: str, interested: bool) -> None:
         """People are in the room without watching: join its tree for room messages only."""
     def send_room_message(self, room: str, peer: str, payload: bytes) -> None:
-        """To a neighbour in the room's tree, on a reliable stream. Raises CommandRejected when the trunk is down."""
+        """To a neighbour in the room's tree, on a reliable stream. Queues and returns; raises CommandRejected when the
+        trunk is down or too many messages wait."""
     def drain(self) -> None:
         """Refuse new sessions; keep those that are there."""
     def snapshot(self) -> Snapshot: ...

@@ -79,6 +79,8 @@ named! {
         TrunkQueueFull = "trunk_queue_full",
         /// To a trunk: media that waited too long to be of use.
         TrunkQueueStale = "trunk_queue_stale",
+        /// A room message for a neighbour whose trunk went down before it was sent.
+        RoomMessageUndeliverable = "room_message_undeliverable",
         /// An event that Python did not fetch in time.
         EventQueueFull = "event_queue_full",
     }
@@ -153,13 +155,13 @@ fn core_drop_names() -> impl Iterator<Item = &'static str> {
         .chain(halves)
         .chain(rings)
         .chain(MeshDrop::ALL.iter().map(|reason| reason.name()))
+        .chain(QuicDrop::ALL.iter().map(|reason| reason.name()))
 }
 
 /// One worker's numbers. Written by that worker only, read by anyone.
 #[derive(Debug)]
 pub struct WorkerCounters {
     drops: Box<[AtomicU64]>,
-        .chain(QuicDrop::ALL.iter().map(|reason| reason.name()))
     counters: [AtomicU64; Counter::ALL.len()],
 }
 

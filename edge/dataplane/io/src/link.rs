@@ -5,6 +5,7 @@ use crate::counters::WorkerCounters;
 use crate::events::EventSender;
 use crate::handoff::Mailbox;
 use crossbeam_channel::{Receiver, Sender};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tradewind_core::route::StreamRoute;
@@ -73,8 +74,6 @@ pub enum TrunkCommand {
         peer: String,
         /// What to say.
         payload: Vec<u8>,
-        /// Whether the trunk took it.
-        reply: Reply<Result<(), CommandRejection>>,
     },
     /// Close all trunks and end the thread.
     Stop,
@@ -108,6 +107,8 @@ pub struct TrunkHandle {
 /// The trunk thread's numbers at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct TrunkReport {
+    /// Neighbours with a trunk at this moment; kept at every change, unlike the rest.
+    pub up: BTreeSet<String>,
     /// One entry per configured neighbour.
     pub trunks: Vec<TrunkStats>,
     /// One entry per source that this edge has, carries or wants; `viewers` is filled in from the shards.

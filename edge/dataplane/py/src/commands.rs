@@ -241,9 +241,9 @@ impl Dataplane {
         self.inner.set_room_interest(room, interested);
     }
 
-    fn send_room_message(&self, py: Python<'_>, room: &str, peer: &str, payload: &[u8]) -> PyResult<()> {
-        py.detach(|| self.inner.send_room_message(room, peer, payload))
-            .map_err(command_rejected)
+    fn send_room_message(&self, room: &str, peer: &str, payload: &[u8]) -> PyResult<()> {
+        let queued = self.inner.send_room_message(room, peer, payload);
+        queued.map_err(command_rejected)
     }
 
     fn drain(&self) {

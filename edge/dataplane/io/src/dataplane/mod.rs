@@ -5,6 +5,7 @@
 mod config;
 mod credentials;
 mod numbers;
+mod trunk;
 
 pub use config::{DataplaneConfig, OfferRejection, SessionAnswer, StartError};
 pub use numbers::Snapshot;
@@ -36,13 +37,14 @@ use tradewind_core::route::StreamRoute;
 use tradewind_core::sdp::{self, LocalParameters, Remote, ViewParameters};
 use tradewind_core::send::SendHalf;
 use tradewind_core::session::Half;
+use trunk::{TrunkControl, no_trunk};
 
 /// A ufrag has two hexadecimal digits for its shard.
 const SHARDS_MAX: usize = 256;
 /// Commands that may wait for a shard: sessions opening and closing, hundreds per second at most.
 const COMMANDS_MAX: usize = 65_536;
-/// The trunk answers between two packets; a thread that does not within this time hangs.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
+/// A thread that does not say within this time whether it was pinned hangs.
+const PIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running packet path.
 pub struct Dataplane {
@@ -65,13 +67,6 @@ struct ShardHandle {
     wake: Arc<EventFd>,
     counters: Arc<WorkerCounters>,
     report: Arc<Mutex<ShardReport>>,
-}
-
-struct TrunkControl {
-    commands: Sender<TrunkCommand>,
-    wake: Arc<EventFd>,
-    counters: Arc<WorkerCounters>,
-    report: Arc<Mutex<TrunkReport>>,
 }
 
 impl ShardHandle {
@@ -176,7 +171,7 @@ impl Dataplane {
             })?;
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         self.shards.push(handle);
-        if let Ok(Err(error)) = is_pinned.recv_timeout(REPLY_TIMEOUT) {
+        if let Ok(Err(error)) = is_pinned.recv_timeout(PIN_TIMEOUT) {
             let core = core.unwrap_or_default();
             return Err(StartError::Setting(format!(
                 "shard {index} cannot be pinned to core {core}: {error}"
@@ -429,15 +424,10 @@ impl Dataplane {
         }
     }
 
-    /// Sends a room message to a neighbour in the room's tree.
+    /// Queues a room message to a neighbour in the room's tree; never waits.
     pub fn send_room_message(&self, room: &str, peer: &str, payload: &[u8]) -> Result<(), CommandRejection> {
         let trunk = self.trunk.as_ref().ok_or_else(no_trunk)?;
-        trunk.ask(|reply| TrunkCommand::SendRoomMessage {
-            room: room.to_owned(),
-            peer: peer.to_owned(),
-            payload: payload.to_vec(),
-            reply,
-        })
+        trunk.send_room_message(room, peer, payload)
     }
 
     /// Refuses new sessions from now on.
@@ -467,37 +457,6 @@ impl Dataplane {
 impl Drop for Dataplane {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-impl TrunkControl {
-    fn send(&self, command: TrunkCommand) {
-        // A trunk thread that has ended has said why; commands to it lead nowhere.
-        let _ = self.commands.send(command);
-        self.wake.wake();
-    }
-
-    fn ask(
-        &self,
-        command: impl FnOnce(Sender<Result<(), CommandRejection>>) -> TrunkCommand,
-    ) -> Result<(), CommandRejection> {
-        let (reply, answer) = bounded(1);
-        self.send(command(reply));
-        answer.recv_timeout(REPLY_TIMEOUT).unwrap_or_else(|_| {
-            let detail = "The trunk thread does not answer; look at its log and restart the edge.".to_owned();
-            Err(CommandRejection {
-                reason: "trunk_stopped",
-                detail,
-            })
-        })
-    }
-}
-
-fn no_trunk() -> CommandRejection {
-    let detail = "This edge runs without trunks; give it a certificate and a trunk address.".to_owned();
-    CommandRejection {
-        reason: "no_trunk",
-        detail,
     }
 }
 

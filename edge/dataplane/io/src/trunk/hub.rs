@@ -137,6 +137,7 @@ impl Hub {
             return;
         }
         hub.links.remove(peer);
+        hub.note_up(peer, false);
         let now = hub.link.clock.now();
         hub.node.handle_peer_down(peer, now);
         let reason = match error {
@@ -179,6 +180,7 @@ impl Hub {
                 .close(VarInt::from_u32(CLOSE_DUPLICATE), b"duplicate");
             hub.node.handle_peer_down(peer, now);
         }
+        hub.note_up(peer, true);
         hub.node.handle_peer_up(peer, now);
         if replaced.is_none() {
             hub.tell(Event {
@@ -228,23 +230,11 @@ impl Hub {
                 let interest = self.sources.set_people(&room, interested);
                 self.node.set_interest(&room, interest, now);
             }
-            TrunkCommand::SendRoomMessage {
-                room,
-                peer,
-                payload,
-                reply,
-            } => {
-                let sent = self.node.send_room_message(&room, &peer, payload, now);
-                let answer = if sent {
-                    Ok(())
-                } else {
-                    let detail = format!("the trunk to {peer} is down; try again when it is up");
-                    Err(CommandRejection {
-                        reason: "trunk_down",
-                        detail,
-                    })
-                };
-                let _ = reply.try_send(answer);
+            TrunkCommand::SendRoomMessage { room, peer, payload } => {
+                if !self.node.send_room_message(&room, &peer, payload, now) {
+                    // The trunk went down after the message was taken; the rooms' relays repeat what matters.
+                    self.link.counters.drop_many(DropReason::RoomMessageUndeliverable, 1);
+                }
             }
             TrunkCommand::Stop => self.stopping = true,
         }
@@ -501,6 +491,18 @@ impl Hub {
     fn notice(&mut self, shard: WorkerIndex, handoff: Handoff) {
         if self.link.mailbox.send_notice(shard, handoff).is_err() {
             self.link.counters.drop_many(DropReason::HandoffRingFull, 1);
+        }
+    }
+
+    /// Lets Python's thread know at once which neighbours can be told something.
+    fn note_up(&self, peer: &EdgeId, is_up: bool) {
+        let Ok(mut report) = self.link.report.lock() else {
+            return;
+        };
+        if is_up {
+            report.up.insert(peer.to_string());
+        } else {
+            report.up.remove(&**peer);
         }
     }
 
