@@ -45,6 +45,7 @@ pub struct ViewParameters<'a> {
 pub fn answer_publish(offer: &Offer, local: &LocalParameters) -> Result<(String, PublishPlan), SdpError> {
     let chosen = select::sections(offer, Role::Publisher);
     let remote = check(offer, &chosen, Role::Publisher)?;
+    check_whole(offer, &chosen)?;
     let mut media = Vec::new();
     let mut writer = Writer::new(offer, local, &remote, &chosen);
     for (section, mut codecs) in offer.sections.iter().zip(chosen) {
@@ -141,17 +142,38 @@ fn check(offer: &Offer, chosen: &[Vec<NegotiatedCodec>], role: Role) -> Result<R
             let detail = format!("No audio or video section is open and {needed} or sendrecv; offer one that is.");
             return Err(SdpError::bad("wrong_direction", detail));
         };
-        let mut names: Vec<&str> = section.formats.iter().map(|format| format.encoding.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let names = names.join(", ");
-        return Err(SdpError::no_common_codec(format!(
-            "No codec in common: H264 (packetization-mode 0 or 1), VP8 and opus/48000/2 are forwarded; the {} section offers {names}.",
-            section.media
-        )));
+        return Err(no_codec(section));
     }
     offer.check_transport(&used)?;
     offer.remote(&used)
+}
+
+/// RFC 9725 §4.4.2 and §4.4.3: a host is taken with all that it sends or not at all. One whose picture is left out
+/// would believe to be seen.
+fn check_whole(offer: &Offer, chosen: &[Vec<NegotiatedCodec>]) -> Result<(), SdpError> {
+    let sent = offer.sections.iter().zip(chosen);
+    let left_out = sent.filter(|(section, codecs)| codecs.is_empty() && select::flows(offer, section, Role::Publisher));
+    for (section, _) in left_out {
+        let Some(kind) = section.kind() else { continue };
+        let has_codec = chosen.iter().flatten().any(|codec| codec.codec.kind() == kind);
+        if has_codec {
+            let detail = format!("A room has one {} track; send one.", section.media);
+            return Err(SdpError::bad("too_many_tracks", detail));
+        }
+        return Err(no_codec(section));
+    }
+    Ok(())
+}
+
+fn no_codec(section: &MediaSection) -> SdpError {
+    let mut names: Vec<&str> = section.formats.iter().map(|format| format.encoding.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    SdpError::no_common_codec(format!(
+        "No codec in common: H264 (packetization-mode 0 or 1), VP8 and opus/48000/2 are forwarded; the {} section offers {}.",
+        section.media,
+        names.join(", ")
+    ))
 }
 
 fn check_tracks(plan: &ViewPlan, tracks: &[TrackInfo]) -> Result<(), SdpError> {

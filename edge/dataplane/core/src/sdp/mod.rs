@@ -96,7 +96,7 @@ impl SdpError {
     }
 
     /// Every reason that an error can carry, so that counters exist from the start.
-    pub const REASONS: [&'static str; 17] = [
+    pub const REASONS: [&'static str; 18] = [
         "sdp_too_large",
         "sdp_line_too_long",
         "sdp_too_many_media",
@@ -111,6 +111,7 @@ impl SdpError {
         "bad_setup",
         "ice_lite_peer",
         "wrong_direction",
+        "too_many_tracks",
         "no_common_codec",
         "ice_restart_unsupported",
         "trickle_mismatch",

@@ -298,7 +298,7 @@ fn sections_that_cannot_be_used_keep_their_place_with_port_zero() {
             .replace("BUNDLE a v", "BUNDLE d a v w")
             + second
     });
-    let (answer, plan) = publish(&offer).unwrap();
+    let (answer, plan) = view(&offer).unwrap();
     let sections: Vec<&str> = lines_with(&answer, "m=");
     assert_eq!(sections[0], "m=application 0 UDP/DTLS/SCTP webrtc-datachannel");
     assert!(sections[1].starts_with("m=audio 9") && sections[2].starts_with("m=video 9"));
@@ -377,12 +377,30 @@ fn refusals_name_what_is_missing() {
 }
 
 #[test]
-fn one_usable_kind_is_enough() {
-    let (answer, plan) = publish(&small(|offer| offer.replace("VP8", "VP9"))).unwrap();
+fn one_usable_kind_is_enough_for_a_viewer() {
+    let (answer, plan) = view(&small(|offer| offer.replace("VP8", "VP9"))).unwrap();
     assert_eq!((plan.media.len(), plan.media[0].kind), (1, MediaKind::Audio));
     assert!(answer.contains("m=video 0 "));
     let (_, plan) = view(&small(|offer| offer.replace("opus", "PCMU"))).unwrap();
     assert_eq!(plan.media[0].kind, MediaKind::Video);
+}
+
+/// RFC 9725 §4.4.3: no partly successful publications.
+#[test]
+fn a_host_is_taken_with_all_that_it_sends_or_not_at_all() {
+    let error = publish(&small(|offer| offer.replace("VP8", "H265"))).unwrap_err();
+    assert_eq!((error.status, error.reason), (406, "no_common_codec"));
+    assert!(error.detail.contains("video section offers H265"), "{}", error.detail);
+    let second = "m=video 9 UDP/TLS/RTP/SAVPF 97\r\na=mid:w\r\na=rtcp-mux\r\na=rtpmap:97 VP8/90000\r\n";
+    let two = small(|offer| offer.replace("BUNDLE a v", "BUNDLE a v w")) + second;
+    let error = publish(&two).unwrap_err();
+    assert_eq!((error.status, error.reason), (400, "too_many_tracks"));
+    assert!(SdpError::REASONS.contains(&error.reason));
+    for silent in ["a=recvonly\r\n", "a=inactive\r\n"] {
+        let (answer, plan) = publish(&(two.clone() + silent)).expect("what is not sent may be left out");
+        assert_eq!(plan.media.len(), 2);
+        assert_eq!(lines_with(&answer, "m=")[2], "m=video 0 UDP/TLS/RTP/SAVPF 97");
+    }
 }
 
 #[test]
@@ -457,7 +475,11 @@ fn trickle_fragments_must_belong_to_the_session() {
     let fragment =
         format!("{credentials}{candidate}a=candidate:2 1 udp 1 x-y.local 9 typ host\r\na=end-of-candidates\r\n");
     assert_eq!(check_trickle(fragment.as_bytes(), &plan.remote), Ok(2));
+    // RFC 9725 §4.3.2: a transport that is not supported here is passed over.
+    let tls = fragment.replace("1 UDP", "1 ssltcp");
+    assert_eq!(check_trickle(tls.as_bytes(), &plan.remote), Ok(2));
     let refused = |fragment: String| check_trickle(fragment.as_bytes(), &plan.remote).unwrap_err();
+    assert_eq!(refused(fragment.replace("1 UDP", "1 <udp>")).reason, "sdp_malformed");
     assert_eq!(refused(candidate.into()).reason, "no_ice_credentials");
     let restart = refused(fragment.replace("abcd\r", "efgh\r"));
     assert_eq!((restart.status, restart.reason), (422, "ice_restart_unsupported"));
@@ -474,6 +496,17 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
         let _ = Offer::parse(&bytes);
+    }
+
+    #[test]
+    fn arbitrary_fragments_never_panic_and_never_pass_for_another_session(
+        lines in proptest::collection::vec("(a=(candidate:|ice-ufrag:|ice-pwd:|mid:))?[ -~]{0,80}", 0..12),
+    ) {
+        let (_, plan) = publish(&small(str::to_owned)).unwrap();
+        let fragment = lines.join("\r\n");
+        if check_trickle(fragment.as_bytes(), &plan.remote).is_ok() {
+            prop_assert!(fragment.contains(&plan.remote.pwd));
+        }
     }
 
     #[test]

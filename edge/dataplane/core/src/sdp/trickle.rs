@@ -1,6 +1,6 @@
 //! Candidates sent after the offer: `application/trickle-ice-sdpfrag` (RFC 8840, RFC 9725 §4.3.2).
 
-use crate::sdp::line::{lines, malformed};
+use crate::sdp::line::{is_token, lines, malformed};
 use crate::sdp::{OFFER_MAX_BYTES, Remote, SdpError};
 use std::net::IpAddr;
 
@@ -57,7 +57,7 @@ pub fn check_trickle(fragment: &[u8], remote: &Remote) -> Result<usize, SdpError
 }
 
 /// `<foundation> <component> <transport> <priority> <address> <port> typ <type> …` (RFC 8839 §5.1). Addresses may be
-/// mDNS names.
+/// mDNS names, and the transport any: RFC 9725 §4.3.2 wants a candidate that cannot be used passed over, not refused.
 fn is_candidate(value: &str) -> bool {
     let words: Vec<&str> = value.split_ascii_whitespace().take(8).collect();
     let [foundation, component, transport, priority, address, port, "typ", _] = words[..] else {
@@ -67,7 +67,7 @@ fn is_candidate(value: &str) -> bool {
         |name: &str| name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
     (1..=64).contains(&foundation.len())
         && component.parse::<u8>().is_ok_and(|component| component > 0)
-        && (transport.eq_ignore_ascii_case("udp") || transport.eq_ignore_ascii_case("tcp"))
+        && is_token(transport)
         && priority.parse::<u32>().is_ok()
         && (address.parse::<IpAddr>().is_ok() || name_ok(address))
         && port.parse::<u16>().is_ok()
