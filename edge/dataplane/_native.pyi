@@ -40,6 +40,7 @@ class DataplaneConfig:
         trunk_window_bytes: int,
         disabled_features: list[str],  # see edge.settings.Media
         max_sessions: int,
+        peer_timeout_s: float = 30.0,  # a session whose peer is silent for so long is ended; at most 30
         clock_offset_ms: float = 0.0,  # a wrong clock on trunks, as `mesh.clock_offset_ms` makes one on probes; for tests
     ) -> None: ...
 
@@ -55,6 +56,9 @@ class SessionAnswer:
     def ice_ufrag(self) -> str: ...
     @property
     def ice_pwd(self) -> str: ...
+
+OFFER_REASONS: tuple[str, ...]
+"""Every reason of an `OfferRejected`."""
 
 class OfferRejected(ValueError):
     """The offer cannot be answered. `args == (status, reason, detail)`: HTTP status 400 or 406 (or 503 when full), a

@@ -12,6 +12,7 @@ use crate::srtp::{OpenContext, SealContext, SrtpDrop};
 use crate::time::Time;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::time::Duration;
 
 /// What a datagram is, by its first bytes (RFC 7983 §7, RFC 5761 §4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,6 +103,13 @@ impl Session {
             keys: None,
             half,
         }
+    }
+
+    /// The same, ended after another silence of its peer than [`crate::ice::CONSENT_EXPIRES_AFTER`], if that is shorter.
+    #[must_use]
+    pub fn expiring_after(mut self, silence: Duration) -> Session {
+        self.ice = self.ice.expiring_after(silence);
+        self
     }
 
     /// Answers a check or says why not.

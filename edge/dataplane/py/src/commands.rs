@@ -5,6 +5,7 @@ use crate::{CommandRejected, OfferRejected};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 use tradewind_core::route;
 use tradewind_io::dataplane::{self as io, OfferRejection, StartError};
 use tradewind_io::link::{CommandRejection, PeerAddress, TrunkConfig};
@@ -84,7 +85,8 @@ pub struct DataplaneConfig {
 impl DataplaneConfig {
     #[new]
     #[pyo3(signature = (*, edge_id, media_bind, announce, shards, pin_cores, trunk_bind, trunk_certificate_pem,
-        trunk_key_pem, trunk_ca_pem, trunk_window_bytes, disabled_features, max_sessions, clock_offset_ms=0.0))]
+        trunk_key_pem, trunk_ca_pem, trunk_window_bytes, disabled_features, max_sessions, peer_timeout_s=30.0,
+        clock_offset_ms=0.0))]
     #[allow(clippy::too_many_arguments)] // keyword-only in Python, where each stands beside its name
     fn new(
         edge_id: String,
@@ -99,6 +101,7 @@ impl DataplaneConfig {
         trunk_window_bytes: u64,
         disabled_features: Vec<String>,
         max_sessions: usize,
+        peer_timeout_s: f64,
         clock_offset_ms: f64,
     ) -> PyResult<Self> {
         let trunk = TrunkConfig {
@@ -126,6 +129,8 @@ impl DataplaneConfig {
             trunk,
             disabled_features,
             max_sessions,
+            peer_timeout: Duration::try_from_secs_f64(peer_timeout_s)
+                .map_err(|error| PyValueError::new_err(format!("peer_timeout_s: {error}")))?,
         };
         Ok(DataplaneConfig { config })
     }

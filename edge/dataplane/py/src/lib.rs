@@ -8,6 +8,7 @@ mod numbers;
 use pyo3::create_exception;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 create_exception!(
     edge.dataplane._native,
@@ -27,6 +28,8 @@ create_exception!(
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("OfferRejected", module.py().get_type::<OfferRejected>())?;
     module.add("CommandRejected", module.py().get_type::<CommandRejected>())?;
+    let reasons: Vec<&str> = tradewind_io::dataplane::offer_reasons().collect();
+    module.add("OFFER_REASONS", PyTuple::new(module.py(), reasons)?)?;
     module.add_class::<commands::PeerConfig>()?;
     module.add_class::<commands::StreamRoute>()?;
     module.add_class::<commands::DataplaneConfig>()?;

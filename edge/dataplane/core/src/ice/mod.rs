@@ -110,6 +110,7 @@ pub struct IceLite {
     selected: Option<(SocketAddr, SocketAddr)>,
     peer_nominates: bool,
     alive_at: Time,
+    expires_after: Duration,
 }
 
 /// Finds the session a check is for before anything about it has been verified.
@@ -138,7 +139,15 @@ impl IceLite {
             selected: None,
             peer_nominates: false,
             alive_at: now,
+            expires_after: CONSENT_EXPIRES_AFTER,
         }
+    }
+
+    /// The same, given up after another silence than [`CONSENT_EXPIRES_AFTER`], which is the longest that RFC 7675 allows.
+    #[must_use]
+    pub fn expiring_after(mut self, silence: Duration) -> Self {
+        self.expires_after = silence.min(CONSENT_EXPIRES_AFTER);
+        self
     }
 
     /// Verifies a check and answers it.
@@ -221,10 +230,10 @@ impl IceLite {
 
     /// When `is_dead` will be true unless the peer shows itself.
     pub fn poll_timeout(&self) -> Time {
-        self.alive_at + CONSENT_EXPIRES_AFTER
+        self.alive_at + self.expires_after
     }
 
-    /// The peer has been silent for [`CONSENT_EXPIRES_AFTER`]; nothing more may be sent to it.
+    /// The peer has been silent for too long; nothing more may be sent to it.
     pub fn is_dead(&self, now: Time) -> bool {
         now >= self.poll_timeout()
     }

@@ -184,6 +184,13 @@ fn silence_of_30_s_is_death_and_a_forged_check_is_no_sign_of_life() {
 }
 
 #[test]
+fn an_operator_may_give_up_sooner_but_not_later_than_the_standard_allows() {
+    let dead_at = |silence: u64| agent().expiring_after(Duration::from_secs(silence)).poll_timeout();
+    assert_eq!(dead_at(5), Time::from_millis(5_000));
+    assert_eq!(dead_at(60), Time::from_millis(30_000));
+}
+
+#[test]
 fn a_recorded_check_from_elsewhere_moves_nothing_and_a_retransmission_is_answered() {
     let mut agent = agent();
     let datagram = check(|writer| writer.use_candidate());

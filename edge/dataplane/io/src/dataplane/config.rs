@@ -2,6 +2,8 @@
 
 use crate::link::TrunkConfig;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tradewind_core::sdp::SdpError;
 
 /// Everything the packet path needs to start. Ports may be 0.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub struct DataplaneConfig {
     pub disabled_features: Vec<String>,
     /// Sessions at most; offers above it are refused with 503.
     pub max_sessions: usize,
+    /// A session whose peer is silent for so long is ended; at most [`tradewind_core::ice::CONSENT_EXPIRES_AFTER`].
+    pub peer_timeout: Duration,
 }
 
 /// Why the packet path did not start.
@@ -75,8 +79,16 @@ pub struct OfferRejection {
     pub detail: String,
 }
 
-impl From<tradewind_core::sdp::SdpError> for OfferRejection {
-    fn from(error: tradewind_core::sdp::SdpError) -> Self {
+/// What the packet path itself has against an offer or a fragment, besides the grammar's [`SdpError::REASONS`].
+const OWN_REASONS: [&str; 5] = ["draining", "out_of_memory", "full", "overloaded", "session_unknown"];
+
+/// Every reason of an [`OfferRejection`], so that each has a counter from the start.
+pub fn offer_reasons() -> impl Iterator<Item = &'static str> {
+    SdpError::REASONS.into_iter().chain(OWN_REASONS)
+}
+
+impl From<SdpError> for OfferRejection {
+    fn from(error: SdpError) -> Self {
         OfferRejection {
             status: error.status,
             reason: error.reason,

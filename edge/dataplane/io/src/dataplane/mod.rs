@@ -7,7 +7,7 @@ mod credentials;
 mod numbers;
 mod trunk;
 
-pub use config::{DataplaneConfig, OfferRejection, SessionAnswer, StartError};
+pub use config::{DataplaneConfig, OfferRejection, SessionAnswer, StartError, offer_reasons};
 pub use numbers::Snapshot;
 
 use crate::clock::Clock;
@@ -152,6 +152,7 @@ impl Dataplane {
             report: Arc::clone(&handle.report),
             features: self.features,
             clock,
+            peer_timeout: self.config.peer_timeout,
         };
         let cores = &self.config.pin_cores;
         let core = if cores.is_empty() {
@@ -379,7 +380,7 @@ impl Dataplane {
             let detail = "No such session is open; POST a new offer.".to_owned();
             return Err(OfferRejection {
                 status: 404,
-                reason: "no_session",
+                reason: "session_unknown",
                 detail,
             });
         };

@@ -39,7 +39,8 @@ impl Shard {
                 index,
             },
             room: open.room,
-            session: Session::new(&open.ice_ufrag, &open.ice_pwd, open.half, now),
+            session: Session::new(&open.ice_ufrag, &open.ice_pwd, open.half, now)
+                .expiring_after(self.parts.peer_timeout),
             dtls: DtlsState::Waiting(open.dtls),
             handshake_until: now + HANDSHAKE_TIMEOUT,
             dtls_role: open.dtls_role,

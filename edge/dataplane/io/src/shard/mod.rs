@@ -110,6 +110,8 @@ pub struct ShardParts {
     pub features: Features,
     /// The process's clock.
     pub clock: Clock,
+    /// A peer that is silent for so long is gone.
+    pub peer_timeout: Duration,
 }
 
 /// A running shard.
