@@ -91,11 +91,17 @@ async def _serve(
         name: listen_tcp(section.host, section.port, f"{name}.port")
         for name, section in (("http", settings.http), ("enroll", settings.enroll), ("metrics", settings.metrics))
     }
-    enrolment = embedded_server(enrolment_app(authority, hub, metrics, grpc_address=lambda: grpc_address))
+    enrolment = embedded_server(
+        enrolment_app(authority, hub, metrics, grpc_address=lambda: grpc_address),
+        count_refusal=lambda reason: metrics.enrolments.labels(reason).inc(),
+    )
     enrolment.config.load()
     enrolment.config.ssl = server_tls(authority)
     sites = {
-        "http": embedded_server(console_app(hub, demo, stopping)),
+        "http": embedded_server(
+            console_app(hub, demo, stopping),
+            count_refusal=lambda reason: metrics.console_refusals.labels(reason).inc(),
+        ),
         "enroll": enrolment,
         "metrics": embedded_server(metrics_app(metrics, lambda: hub.planner.pushing)),
     }

@@ -7,9 +7,29 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from control.brain.world import RouteTable
 from control.fleet.reports import REASONS
+from tradewind.common.refusing import REASONS as CONNECTION_REASONS
+from tradewind.common.slice_reasons import SLICE_REASONS
 
-SLICE_REASONS = ("stale_epoch", "route_loop", "unknown_edge", "bad_slice", "rejected")
-ENROLMENT_RESULTS = ("issued", "bad_join_token", "bad_csr", "bad_edge_id", "bad_request", "too_many")
+_ANYWHERE = ("not_found", "method_not_allowed", "internal_error", *CONNECTION_REASONS)
+ENROLMENT_RESULTS = (
+    "issued",
+    "bad_join_token",
+    "bad_csr",
+    "bad_edge_id",
+    "bad_request",
+    "too_large",
+    *_ANYWHERE,
+)
+CONSOLE_REASONS = (
+    "bad_request",
+    "too_large",
+    "too_many_followers",
+    "no_demo",
+    "no_bundle",
+    "unknown_link",
+    "wan_unreachable",
+    *_ANYWHERE,
+)
 STREAM_ENDS = ("invalid_report", "closed", "no_identity")
 
 
@@ -42,6 +62,12 @@ class ControlMetrics:
         )
         self.enrolments = counter(
             "tradewind_control_enrolments_total", "Requests for a certificate.", "result", ENROLMENT_RESULTS
+        )
+        self.console_refusals = counter(
+            "tradewind_control_http_refused_total",
+            "Requests to the console and its API refused.",
+            "reason",
+            CONSOLE_REASONS,
         )
         self.edges = Gauge("tradewind_control_edges", "Edges by verdict.", ["status"], registry=self.registry)
         self.routes = Gauge("tradewind_control_routes", "Routes in the table.", registry=self.registry)

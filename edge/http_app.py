@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
@@ -54,8 +53,13 @@ def create_public_app(surface: Surface) -> Starlette:
         await websocket.accept(subprotocol=SUBPROTOCOL if offered else None)
         await RoomSocket(websocket, room, surface.rooms).run()
 
-    sessions = ["POST", "OPTIONS"]
-    resources = ["PATCH", "DELETE", "OPTIONS"]
+    async def no_socket(websocket: WebSocket) -> None:
+        problem = Problem(404, "not_found", "There is no socket at this address; a room's is /v1/rooms/ROOM/socket.")
+        surface.metrics.count_problem(websocket.url.path, problem.reason)
+        await websocket.send_denial_response(problem.response())
+
+    sessions = ["GET", "POST", "OPTIONS"]
+    resources = ["GET", "PATCH", "DELETE", "OPTIONS"]
     app = Starlette(
         routes=[
             Route("/whip/{room}", surface.whip.endpoint, methods=sessions),
@@ -64,19 +68,21 @@ def create_public_app(surface: Surface) -> Starlette:
             Route("/whep/{room}/{resource}", surface.whep.session, methods=resources),
             Route("/v1/rooms/{room}/join", surface.pages.join, methods=["GET", "OPTIONS"]),
             WebSocketRoute("/v1/rooms/{room}/socket", room_socket),
+            WebSocketRoute("/{path:path}", no_socket),
             Route("/watch/{room}", surface.pages.page),
             Route("/studio/{room}", surface.pages.page),
             Route("/assets/{path:path}", surface.pages.asset),
             Route("/livez", surface.readiness.livez),
             Route("/readyz", surface.readiness.readyz),
         ],
-        middleware=[Middleware(EdgeHeaders)],
     )
 
     def count(request: Request, problem: Problem) -> None:
-        surface.metrics.count_refusal(request.url.path.split("/")[1], problem.reason)
+        surface.metrics.count_problem(request.url.path, problem.reason)
 
     install_problems(app, count)
+    # Outside everything, so that a page of another origin may read a 500 as well.
+    app.middleware_stack = EdgeHeaders(app.build_middleware_stack())
     return app
 
 

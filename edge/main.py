@@ -23,6 +23,7 @@ from edge.mesh.port import NativePort
 from edge.mesh.settings import MeshSettings, PeerAddress, StaticRoute
 from edge.rooms.port import NativeRooms
 from edge.settings import EdgeSettings
+from edge.signaling.http import EdgeHeaders
 from edge.signaling.port import NativeSessions
 from tradewind.common.logging import configure_logging, get_logger
 from tradewind.common.process import DataDirectory, StartError, listen_tcp, probe_port, watch_stop
@@ -102,6 +103,9 @@ async def _run_edge(
                 parts.public_app,
                 ws_max_bytes=4 * settings.rooms.frame_max_bytes,
                 connections_max=settings.http.connections_max,
+                head_timeout_s=settings.http.head_timeout_s,
+                count_refusal=lambda reason: parts.metrics.count_refusal("connection", reason),
+                wrap=EdgeHeaders,
             ),
             embedded_server(parts.metrics_app),
         )
@@ -174,6 +178,7 @@ def _start_dataplane(settings: EdgeSettings, identity: EdgeIdentity) -> Dataplan
         trunk_window_bytes=settings.trunk.window_bytes,
         disabled_features=list(media.disabled_features),
         max_sessions=media.max_sessions,
+        peer_timeout_s=media.peer_timeout_s,
         clock_offset_ms=settings.mesh.clock_offset_ms,
     )
     return Dataplane(config)

@@ -16,6 +16,9 @@ from prometheus_client.process_collector import ProcessCollector
 
 from edge.rooms.goodbye import FAREWELLS
 from edge.rooms.relay import DROP_REASONS
+from edge.signaling.events import CLOSE_REASONS
+from edge.signaling.port import OFFER_REASONS
+from tradewind.common.refusing import REASONS as CONNECTION_REASONS
 from tradewind.common.tokens import REASONS as TOKEN_REASONS
 from tradewind.v1.room_messages import REJECTED_REASONS
 
@@ -35,15 +38,22 @@ SESSION_REASONS: Final = (
     "not_yours",
     "if_match_missing",
     "etag_mismatch",
-    "ice_restart",
-    "internal_error",
+    "ice_restart_unsupported",
 )
-"""Refusals that signalling itself gives; reasons of offers come from the packet path and are counted as they come."""
-OFFER_REASONS: Final = ("no_common_codec", "no_fingerprint", "no_bundle", "no_rtcp_mux", "bad_sdp", "full")
+"""Refusals that signalling itself gives; those of offers are the packet path's."""
+ANYWHERE: Final = ("not_found", "method_not_allowed", "internal_error")
 FIRST_MEDIA_BUCKETS_S: Final = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0)
 """Around the promises: 0.7 s warm, 1.2 s cold."""
 ROLES: Final = ("host", "viewer")
-SURFACES: Final = ("whip", "whep", "rooms", "pages")
+REFUSALS: Final = {
+    "whip": (*SESSION_REASONS, *OFFER_REASONS, *ANYWHERE),
+    "whep": (*SESSION_REASONS, *OFFER_REASONS, *ANYWHERE),
+    "rooms": ("room_name", "draining", "subprotocol", *ANYWHERE),
+    "pages": ("room_name", "pages_missing", *ANYWHERE),
+    "connection": CONNECTION_REASONS,
+}
+"""Every reason by surface; `connection` is what was refused before it was a request."""
+_PATHS: Final = {"whip": "whip", "whep": "whep", "v1": "rooms"}
 
 
 class EdgeMetrics:
@@ -95,8 +105,12 @@ class EdgeMetrics:
         Gauge("tradewind_room_sockets", "Open sockets of rooms.", registry=self.registry).set_function(sockets)
 
     def count_refusal(self, surface: str, reason: str) -> None:
-        """An HTTP request was answered with a problem."""
-        self._refused.labels(surface if surface in SURFACES else "pages", reason).inc()
+        """A request was answered with a problem. `surface` is one of REFUSALS."""
+        self._refused.labels(surface, reason).inc()
+
+    def count_problem(self, path: str, reason: str) -> None:
+        """`count_refusal` by the request's path."""
+        self.count_refusal(_PATHS.get(path.split("/")[1], "pages"), reason)
 
     def count_answer(self, role: str) -> None:
         """An offer was answered."""
@@ -140,15 +154,15 @@ class EdgeMetrics:
         return generate_latest(self.registry)
 
     def _start_labels(self) -> None:
-        for surface in SURFACES:
-            reasons = SESSION_REASONS + OFFER_REASONS if surface in ("whip", "whep") else ("not_found", "room_name")
+        for surface, reasons in REFUSALS.items():
             for reason in reasons:
                 self._refused.labels(surface, reason)
         for role in ROLES:
             self._answered.labels(role)
             self._connected.labels(role)
             self._first_media.labels(role)
-            self._closed.labels(role, "deleted")
+            for reason in CLOSE_REASONS:
+                self._closed.labels(role, reason)
         for outcome in ("accepted", *REJECTED_REASONS):
             self._comments.labels(outcome)
         for reason in (*DROP_REASONS, "room_unknown", "message_invalid", "neighbour_unreachable"):

@@ -47,6 +47,13 @@ def _check_dialled(host: str, public_address: str) -> None:
         raise ValueError(f"host {host} is no address that other edges can dial: set public_address")
 
 
+def _ice_server(value: str) -> str:
+    # RFC 7064, RFC 7065. It stands between < and > in a header.
+    if not re.fullmatch(r"(stuns?|turns?):[^\s<>\"]+", value):
+        raise ValueError("write stun:host:port or turn:host:port?transport=udp (or stuns:, turns:)")
+    return value
+
+
 def _public_key(value: str) -> str:
     decode_public_key(value)
     return value
@@ -57,6 +64,7 @@ Address = Annotated[str, AfterValidator(_address)]
 IpAddress = Annotated[str, AfterValidator(_ip)]
 Url = Annotated[str, AfterValidator(_url)]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
+IceServer = Annotated[str, AfterValidator(_ice_server)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Feature = Literal[
     "gso",
@@ -86,8 +94,10 @@ class Http(Section):
     body_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     """A body that has not arrived by then is refused with 408."""
     connections_max: Annotated[int, Field(ge=16)] = 20_000
-    """Open TCP connections; more are closed at once."""
-    ice_servers: tuple[str, ...] = ()
+    """Open TCP connections; a request on one more gets 503 and the connection is closed."""
+    head_timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
+    """A request whose head has begun and is not complete by then is refused with 408."""
+    ice_servers: tuple[IceServer, ...] = ()
     """URLs put into `Link: <…>; rel="ice-server"` of answers (RFC 9725 §4.6), for viewers behind strict firewalls."""
 
     @model_validator(mode="after")
@@ -112,6 +122,9 @@ class Media(Section):
     """Cores for the shards, in turn; empty leaves the choice to the kernel."""
     max_sessions: Annotated[int, Field(ge=1)] = 20_000
     """Hosts and viewers together; more get 503 with Retry-After."""
+    peer_timeout_s: Annotated[float, Field(ge=1, le=30)] = 30.0
+    """A host or viewer from whom nothing authentic came for so long is gone. 30 s is the longest that RFC 7675 §5.1
+    allows; browsers show themselves every 2.5 s, so below 10 s a bad network looks like an empty chair."""
     disabled_features: tuple[Feature, ...] = ()
     """Mechanisms switched off, to measure what they are worth."""
 

@@ -20,7 +20,7 @@ from control.api.console import console_snapshot
 from control.api.demo import DemoLinks, parse_change
 from control.fleet.authority import Authority, EnrolmentRefused
 from control.fleet.hub import FleetHub
-from control.metrics import ENROLMENT_RESULTS, ControlMetrics
+from control.metrics import ControlMetrics
 from tradewind.common.logging import get_logger
 from tradewind.common.problem import Problem, install_problems
 
@@ -39,7 +39,7 @@ FOLLOWERS_MAX = 64
 
 def console_app(hub: FleetHub, demo: DemoLinks | None, stopping: asyncio.Event, *, static: Path = STATIC) -> Starlette:
     """`/console`, its snapshot and events, `/v1/demo/links`, `/livez`, `/readyz`. `stopping` ends open event
-    streams."""
+    streams. Refusals are counted by `hub.metrics`."""
     followers = _Followers()
 
     async def snapshot_json() -> bytes:
@@ -91,8 +91,12 @@ def console_app(hub: FleetHub, demo: DemoLinks | None, stopping: asyncio.Event, 
     ]
     if (static / "assets").is_dir():
         routes.append(Mount("/assets", _HashedFiles(directory=static / "assets")))
+
+    def count(_request: Request, problem: Problem) -> None:
+        hub.metrics.console_refusals.labels(problem.reason).inc()
+
     app = Starlette(routes=routes)
-    install_problems(app)
+    install_problems(app, count)
     return app
 
 
@@ -133,7 +137,7 @@ def enrolment_app(
         )
 
     def count(_request: Request, problem: Problem) -> None:
-        metrics.enrolments.labels(problem.reason if problem.reason in ENROLMENT_RESULTS else "bad_request").inc()
+        metrics.enrolments.labels(problem.reason).inc()
 
     app = Starlette(routes=[Route("/enroll", enroll, methods=["POST"])])
     install_problems(app, count)

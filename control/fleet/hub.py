@@ -12,8 +12,9 @@ from pathlib import Path
 from control.fleet.authority import Authority, write_private
 from control.fleet.planner import Planner, Slice
 from control.fleet.registry import FleetRegistry
-from control.metrics import SLICE_REASONS, ControlMetrics
+from control.metrics import ControlMetrics
 from tradewind.common.logging import get_logger
+from tradewind.common.slice_reasons import SLICE_REASONS
 from tradewind.v1 import edge_pb2, routes_pb2, telemetry_pb2
 
 log = get_logger(__name__)

@@ -5,16 +5,9 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from edge.mesh.probe_wire import ProbeDrop
+from tradewind.common.slice_reasons import SLICE_REASONS
 
-SLICE_RESULTS = (
-    "applied",
-    "stale_epoch",
-    "stale_version",
-    "route_loop",
-    "unknown_edge",
-    "bad_slice",
-    "rejected",
-)
+SLICE_RESULTS = ("applied", *SLICE_REASONS)
 STREAMS = ("report", "follow")
 CODES = ("UNAVAILABLE", "INVALID_ARGUMENT", "UNAUTHENTICATED", "CANCELLED", "other")
 
@@ -57,7 +50,7 @@ class MeshMetrics:
         self._drops.labels(reason.value).inc()
 
     def handle_slice(self, result: str) -> None:
-        """A slice was applied or refused; reasons of the packet path count as rejected."""
+        """A slice was applied or refused."""
         self._slices.labels(result if result in SLICE_RESULTS else "rejected").inc()
 
     def handle_stream_end(self, stream: str, code: str) -> None:

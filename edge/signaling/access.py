@@ -47,16 +47,17 @@ class AccessGate:
             raise refusal(error) from None
 
     def check_owner(self, request: HTTPConnection, room: str, person: str) -> None:
-        """A token sent with a request to a resource must be its owner's, or a moderator's.
+        """A request to a session must come from whoever opened it, or from a moderator.
 
-        None need be sent: the resource's unguessable URL is the capability. An owner whose token has expired may still
-        end the session, so expiry is not looked at. Raises Problem.
+        RFC 9725 §4.5: clients send their token with every request, so an address that got into a log is of no use to
+        others. For a guest's session, opened without a token, the unguessable address is enough. An owner whose token
+        has expired may still end the session, so expiry is not looked at. Raises Problem.
         """
         token = bearer(request)
-        if token is None:
+        if token is None and not person:
             return
         try:
-            claims = self._verifier().verify(token, room=room, roles=EVERYBODY, unix_s=None)
+            claims = self._verifier().verify(token or "", room=room, roles=EVERYBODY, unix_s=None)
         except TokenRefused as error:
             raise refusal(error) from None
         if claims.person != person and claims.role is not Role.MODERATOR:
@@ -81,9 +82,9 @@ def bearer(request: HTTPConnection) -> str | None:
 
 
 def refusal(error: TokenRefused) -> Problem:
-    """RFC 6750 §3: 401 carries a challenge, with an error code when a token was sent."""
-    headers = {}
-    if error.status == 401:
-        code = "" if error.reason == "token_missing" else ', error="invalid_token"'
-        headers["WWW-Authenticate"] = f'Bearer realm="tradewind"{code}'
+    """RFC 6750 §3: a challenge, with an error code when a token was sent."""
+    code = ', error="invalid_token"' if error.status == 401 else ', error="insufficient_scope"'
+    if error.reason == "token_missing":
+        code = ""
+    headers = {"WWW-Authenticate": f'Bearer realm="tradewind"{code}'}
     return Problem(error.status, error.reason, error.detail, headers=headers)

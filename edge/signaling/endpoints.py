@@ -4,8 +4,10 @@
 |---|---|
 | POST endpoint, application/sdp | 201, Location, ETag, Link; 400 or 406 with the reason the offer cannot be used |
 | PATCH session, application/trickle-ice-sdpfrag | 204; 428 without If-Match, 412 for another ETag, 422 for a restart |
-| DELETE session | 200, once |
-| OPTIONS | 204 with what is taken here |
+| DELETE session | 200, once; an entity tag is not looked at |
+| GET, HEAD | 204: there is nothing to read |
+| OPTIONS | 200 with what is taken here |
+| anything else | 405 with Allow |
 
 Trickled candidates are checked and not used: an ICE-lite agent learns its peer's address from connectivity checks.
 """
@@ -75,8 +77,10 @@ class SessionEndpoint:
     async def endpoint(self, request: Request) -> Response:
         """`/whip/{room}` or `/whep/{room}`."""
         if request.method == "OPTIONS":
-            return _options({"Allow": "POST, OPTIONS", "Accept-Post": SDP}, self._ice_servers())
+            return _options({"Allow": "GET, HEAD, POST, OPTIONS", "Accept-Post": SDP}, self._ice_servers())
         room = check_room(request.path_params["room"])
+        if request.method in ("GET", "HEAD"):
+            return _nothing_to_read()
         if self._is_draining():
             raise _unavailable("draining", "This edge is leaving. Go on with the next one of the join reply.")
         claims = self._gate.check_request(request, room, HOSTS if self.role == "host" else EVERYBODY)
@@ -89,12 +93,14 @@ class SessionEndpoint:
     async def session(self, request: Request) -> Response:
         """`/whip/{room}/{resource}` or `/whep/{room}/{resource}`."""
         if request.method == "OPTIONS":
-            return _options({"Allow": "PATCH, DELETE, OPTIONS", "Accept-Patch": FRAGMENT}, "")
+            return _options({"Allow": "GET, HEAD, PATCH, DELETE, OPTIONS", "Accept-Patch": FRAGMENT}, "")
         room = check_room(request.path_params["room"])
         resource = self._table.find(room, self.role, request.path_params["resource"])
         if resource is None:
             raise Problem(404, "session_unknown", "There is no such session: it has ended, or the address is wrong.")
         self._gate.check_owner(request, room, resource.person)
+        if request.method in ("GET", "HEAD"):
+            return _nothing_to_read()
         if request.method == "DELETE":
             return self._delete(resource)
         return await self._patch(request, resource)
@@ -136,12 +142,13 @@ class SessionEndpoint:
     async def _patch(self, request: Request, resource: SessionResource) -> Response:
         check_content_type(request, FRAGMENT, "Accept-Patch")
         match = request.headers.get("if-match")
-        # RFC 9725 §4.3.1: a session that sent an ETag wants it back.
+        # RFC 9725 §4.3.1: a session that sent an ETag wants it back (RFC 6585 §3).
         if match is None:
             raise Problem(428, "if_match_missing", f"Send If-Match: {resource.etag}.")
-        if match.strip() == "*":
-            # RFC 9725 §4.3.2: "*" asks for an ICE restart, which this session does not do.
-            raise Problem(422, "ice_restart", "ICE restart is not supported: DELETE this session and POST a new offer.")
+        if match.strip() in ("*", '"*"'):
+            # RFC 9725 §4.3.3: "*" asks for an ICE restart, which this session does not do. The RFC's example quotes it.
+            detail = "ICE restart is not supported: DELETE this session and POST a new offer."
+            raise Problem(422, "ice_restart_unsupported", detail)
         if not _matches(match, resource.etag):
             raise Problem(412, "etag_mismatch", "The ETag is of another ICE session.")
         fragment = await self._body(request, FRAGMENT_MAX_BYTES)
@@ -149,7 +156,8 @@ class SessionEndpoint:
             self._port.check_candidates(resource.session_id, fragment)
         except OfferRefused as error:
             raise _problem(error) from None
-        return Response(status_code=204, headers={"ETag": resource.etag})
+        # RFC 9725 §4.3.2: without an ETag, for the ICE session is the same.
+        return Response(status_code=204)
 
     def _delete(self, resource: SessionResource) -> Response:
         self._table.remove(resource.session_id)
@@ -165,8 +173,13 @@ class SessionEndpoint:
 
 
 def _options(headers: dict[str, str], links: str) -> Response:
-    # RFC 9725 §4.6: ice-server links may be asked for before the offer is made.
-    return Response(status_code=204, headers={**PREFLIGHT, **headers, **({"Link": links} if links else {})})
+    # RFC 9725 §4.2 answers OPTIONS with 200; §4.6: ice-server links may be asked for before the offer is made.
+    return Response(status_code=200, headers={**PREFLIGHT, **headers, **({"Link": links} if links else {})})
+
+
+def _nothing_to_read() -> Response:
+    # RFC 9725 §4.1: neither endpoints nor sessions have a representation; GET succeeds with no content.
+    return Response(status_code=204, headers={"Cache-Control": "no-store"})
 
 
 def _matches(header: str, etag: str) -> bool:

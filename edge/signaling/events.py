@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from edge.signaling.sessions import SessionTable
 from tradewind.common.logging import get_logger
@@ -12,6 +12,20 @@ if TYPE_CHECKING:
     from edge.dataplane import Event
 
 log = get_logger(__name__)
+
+CLOSE_REASONS: Final = (
+    "deleted",
+    "superseded",
+    "peer_closed",
+    "peer_goodbye",
+    "ice_timeout",
+    "handshake_timeout",
+    "dtls_failed",
+    "fingerprint_mismatch",
+    "no_srtp_profile",
+    "shutdown",
+)
+"""Why sessions end: `deleted` is said here, the others by the packet path's shards."""
 
 
 class SessionMeter(Protocol):

@@ -7,10 +7,37 @@ OfferRefused
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from edge.dataplane import Dataplane
+
+OFFER_REASONS: Final = (
+    "sdp_too_large",
+    "sdp_line_too_long",
+    "sdp_too_many_media",
+    "sdp_too_many_attributes",
+    "sdp_not_text",
+    "sdp_malformed",
+    "sdp_no_media",
+    "no_bundle",
+    "no_rtcp_mux",
+    "no_fingerprint",
+    "no_ice_credentials",
+    "bad_setup",
+    "ice_lite_peer",
+    "wrong_direction",
+    "too_many_tracks",
+    "no_common_codec",
+    "ice_restart_unsupported",
+    "trickle_mismatch",
+    "draining",
+    "out_of_memory",
+    "full",
+    "overloaded",
+    "session_unknown",
+)
+"""Every reason of an OfferRefused, as `edge.dataplane.OFFER_REASONS`; here so that metrics need no native module."""
 
 
 class OfferRefused(Exception):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from tradewind.common.refusing import HEAD_TIMEOUT_S, CountRefusal, RefusingConfig
 
 GRACEFUL_S = 1
 """Requests that run when the process leaves get this long; they take milliseconds."""
@@ -37,13 +40,27 @@ class AbortableWebSocket(WebSocketsSansIOProtocol):
             self.scope["extensions"]["tradewind.abort"] = self.transport.abort  # type: ignore[assignment]
 
 
-def embedded_server(app: Any, *, ws_max_bytes: int = 65_536, connections_max: int | None = None) -> EmbeddedServer:
-    """A server for one ASGI application. Frames are not compressed per socket: rooms encode once for everybody."""
+def embedded_server(
+    app: ASGIApp,
+    *,
+    ws_max_bytes: int = 65_536,
+    connections_max: int | None = None,
+    head_timeout_s: float = HEAD_TIMEOUT_S,
+    count_refusal: CountRefusal = lambda _reason: None,
+    wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+) -> EmbeddedServer:
+    """A server for one ASGI application. Frames are not compressed per socket: rooms encode once for everybody.
+
+    What is refused below the application is counted by `count_refusal`; `wrap` gives those answers the application's
+    own headers.
+    """
     return EmbeddedServer(
-        uvicorn.Config(
+        RefusingConfig(
             app,
-            # h11 keeps the case of header names, which some WHIP clients depend on.
-            http="h11",
+            connections_max=connections_max,
+            head_timeout_s=head_timeout_s,
+            count_refusal=count_refusal,
+            wrap=wrap,
             ws=AbortableWebSocket,
             ws_max_size=ws_max_bytes,
             ws_ping_interval=20.0,
@@ -53,7 +70,6 @@ def embedded_server(app: Any, *, ws_max_bytes: int = 65_536, connections_max: in
             log_config=None,
             access_log=False,
             server_header=False,
-            limit_concurrency=connections_max,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=GRACEFUL_S,
         )

@@ -147,23 +147,19 @@ def _descriptors() -> Finding:
 
 
 def _ports(settings: EdgeSettings | None) -> Iterator[Finding]:
-    wanted: dict[str, tuple[str, int, int]] = {
-        "http.port": ("127.0.0.1", 7780, socket.SOCK_STREAM),
-        "metrics.port": ("127.0.0.1", 7790, socket.SOCK_STREAM),
-        "media.port": ("127.0.0.1", 7700, socket.SOCK_DGRAM),
-        "trunk.port": ("127.0.0.1", 7701, socket.SOCK_DGRAM),
-        "probe.port": ("127.0.0.1", 7702, socket.SOCK_DGRAM),
-    }
-    if settings is not None:
-        wanted = {
-            "http.port": (settings.http.host, settings.http.port, socket.SOCK_STREAM),
-            "metrics.port": (settings.metrics.host, settings.metrics.port, socket.SOCK_STREAM),
-            "media.port": (settings.media.host[0], settings.media.port, socket.SOCK_DGRAM),
-            "trunk.port": (settings.trunk.host, settings.trunk.port, socket.SOCK_DGRAM),
-            "probe.port": (settings.probe.host, settings.probe.port, socket.SOCK_DGRAM),
-        }
-    for setting, (host, port, kind) in wanted.items():
-        yield _port(setting, host, port, kind)
+    from edge.settings import Http, Media, Metrics, Probe, Trunk
+
+    http, metrics, media, trunk, probe = (
+        (settings.http, settings.metrics, settings.media, settings.trunk, settings.probe)
+        if settings is not None
+        else (Http(), Metrics(), Media(), Trunk(), Probe())
+    )
+    yield _port("http.port", http.host, http.port, socket.SOCK_STREAM)
+    yield _port("metrics.port", metrics.host, metrics.port, socket.SOCK_STREAM)
+    for host in media.host:
+        yield _port("media.port", host, media.port, socket.SOCK_DGRAM)
+    yield _port("trunk.port", trunk.host, trunk.port, socket.SOCK_DGRAM)
+    yield _port("probe.port", probe.host, probe.port, socket.SOCK_DGRAM)
 
 
 def _port(setting: str, host: str, port: int, kind: int) -> Finding:
