@@ -18,6 +18,7 @@ from edge.assembly import Assembly, Clocks, assemble
 from edge.mesh.view import EMPTY_VIEW, FleetView
 from edge.rooms.port import NeighbourUnreachable
 from edge.settings import EdgeSettings
+from edge.signaling.http import EdgeHeaders
 from edge.signaling.port import Answer, OfferRefused
 from tradewind.common.serving import embedded_server
 from tradewind.common.tokens import Role, TokenIssuer
@@ -157,7 +158,14 @@ async def running_edge(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
         clocks=replace(Clocks(), unix_s=lambda: edge.unix_s),
     )
     edge = RunningEdge(parts, path, issuer, settings, url)
-    server = embedded_server(parts.public_app, ws_max_bytes=4 * settings.rooms.frame_max_bytes)
+    server = embedded_server(
+        parts.public_app,
+        ws_max_bytes=4 * settings.rooms.frame_max_bytes,
+        connections_max=settings.http.connections_max,
+        head_timeout_s=settings.http.head_timeout_s,
+        count_refusal=lambda reason: parts.metrics.count_refusal("connection", reason),
+        wrap=EdgeHeaders,
+    )
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.serve_on(listener))
         try:

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.request import urlopen
 
-import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -36,15 +36,36 @@ class EdgeProcess:
     media: tuple[str, int]
     trunk: tuple[str, int]
     log: Path
+    data_dir: Path
 
     def drops(self) -> dict[str, int]:
         """Drop counters by reason."""
-        text = httpx.get(f"{self.metrics}/metrics").text
+        text = self._metrics_text()
         found = re.findall(r'^tradewind_\w*drop\w*_total\{[^}]*?reason="(\w+)"[^}]*\} (\d+)', text, re.MULTILINE)
         counts: dict[str, int] = {}
         for reason, value in found:
             counts[reason] = counts.get(reason, 0) + int(value)
         return counts
+
+    def series(self, name: str) -> dict[str, float]:
+        """Samples of one metric by their labels, as written: `{role="host"}`, or "" without."""
+        text = self._metrics_text()
+        rows = re.findall(rf"^{name}(\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
+        return {labels: float(value) for labels, value in rows}
+
+    def belongings(self) -> dict[str, Any]:
+        """What a rejection may not add to: sessions, descriptors and files of the process."""
+        return {
+            "sessions": self.series("tradewind_dataplane_sessions"),
+            "descriptors": len(list(Path(f"/proc/{self.pid}/fd").iterdir())),
+            "files": sorted(str(path) for path in self.data_dir.rglob("*")),
+        }
+
+    def _metrics_text(self) -> str:
+        # Asked hundreds of times: httpx would load the machine's certificates for each.
+        with urlopen(f"{self.metrics}/metrics", timeout=10) as answer:
+            text: str = answer.read().decode()
+        return text
 
     def log_lines(self, event: str) -> list[dict[str, object]]:
         """Log records of one event."""
@@ -81,6 +102,7 @@ def edge_process(directory: Path, *settings: str, edge_id: str = "sg") -> Iterat
             (host.strip("[]"), int(port)),
             ("127.0.0.1", int(str(ready["trunk"]))),
             log,
+            data_dir,
         )
     finally:
         process.terminate()

@@ -6,7 +6,9 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.edge_process import EdgeProcess, edge_process
@@ -52,11 +54,25 @@ class Live:
         self.survives()
 
 
+def leaves_nothing(edge: EdgeProcess, before: dict[str, Any]) -> None:
+    """No session, socket or file more than before; connections end a moment after their answers."""
+
+    def is_clean() -> bool:
+        now = edge.belongings()
+        surplus = now.pop("descriptors") - before["descriptors"]
+        return surplus <= 0 and all(now[name] == before[name] for name in now)
+
+    wait_for(is_clean, f"something was left behind: there was {before}")
+
+
 @pytest.fixture(scope="session")
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeProcess]:
     directory: Path = tmp_path_factory.mktemp("edge")
     with edge_process(directory) as running:
+        httpx.get(f"{running.http}/livez")
+        before = running.belongings()
         yield running
+        leaves_nothing(running, before)
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,11 @@ import os
 import struct
 from typing import Literal
 
-import httpx
 import pytest
 
 from tests.badinput.conftest import Live
 from tests.edge_process import EdgeProcess
-from tests.peer.client import Host, Rtp, Viewer, wait_for
+from tests.peer.client import HTTP, Host, Rtp, Viewer, wait_for
 from tests.peer.dtls import Certificate, Dtls, fragment_handshake
 
 HANDSHAKE = 22
@@ -160,7 +159,7 @@ def test_another_certificate_than_promised_ends_the_session(
     if host.keys is not None:
         with live.drops("address_unvalidated"):
             host.send_frame(key=True)
-    wait_for(lambda: httpx.delete(host.resource).status_code == 404, "the session is still there")
+    wait_for(lambda: HTTP.delete(host.resource).status_code == 404, "the session is still there")
     host.socket.close()
 
 

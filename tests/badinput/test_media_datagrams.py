@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tests.badinput.conftest import Live
 from tests.edge_process import EdgeProcess
-from tests.peer.client import INTER_FRAME, KEY_FRAME, RTX, VIDEO, Host, Rtp, Viewer
+from tests.peer.client import HTTP, INTER_FRAME, KEY_FRAME, RTX, VIDEO, Host, Rtp, Viewer
 
 NACK = 205
 RECEIVER_REPORT = 201
@@ -122,6 +122,18 @@ def test_rtx_for_what_is_not_known_is_dropped(edge: EdgeProcess, live: Live, roo
             host.send(host.seal(Rtp(RTX, 3, 1, host.offer.video_rtx_ssrc, b"\x00")))
 
 
+def test_rtx_whose_apt_the_offer_does_not_explain_is_not_agreed_and_dropped(
+    edge: EdgeProcess, live: Live, room: str
+) -> None:
+    with Host(edge, room, rtx_apt=99).connect() as host, Viewer(edge, room).connect() as viewer:
+        assert "rtx" not in host.answer.text
+        host.send_frame(key=True)
+        with live.drops("receive_unknown_payload_type"):
+            host.send(host.seal(Rtp(RTX, 1, 1, host.offer.video_rtx_ssrc, struct.pack("!H", 7) + INTER_FRAME)))
+        host.send_frame(payload=b"without repairs")
+        viewer.sees(b"without repairs")
+
+
 def test_unknown_payload_types_and_broken_headers_are_dropped(live: Live) -> None:
     host = live.host
     with live.drops("receive_unknown_payload_type"):
@@ -150,3 +162,25 @@ def test_publishers_with_the_same_ssrcs_do_not_meet(edge: EdgeProcess, live: Liv
         assert sees_one.sees(b"4").payload.endswith(b"one 4")
         assert sees_two.sees(b"4").payload.endswith(b"two 4")
     live.survives()
+
+
+def test_a_publisher_with_the_same_ssrcs_takes_over_its_room_and_the_first_is_ended(
+    edge: EdgeProcess, live: Live, room: str
+) -> None:
+    first = Host(edge, room).connect()
+    with Viewer(edge, room).connect() as viewer:
+        first.send_frame(key=True)
+        before = first.send_frame(payload=b"first")
+        seen = viewer.sees(b"first")
+        with Host(edge, room).connect() as second:
+            assert second.offer.video_ssrc == before.ssrc
+            second.send_frame(key=True)
+            second.send_frame(payload=b"second")
+            after = viewer.sees(b"second")
+            assert after.ssrc == seen.ssrc, "nothing is renegotiated"
+            assert 0 < (after.sequence_number - seen.sequence_number) % 65_536 < 100
+            assert (after.timestamp - seen.timestamp) % 2**32 < 2**31, "timestamps go forward"
+            with live.drops("address_unvalidated"):
+                first.send_frame(payload=b"too late")
+            assert HTTP.delete(first.resource).status_code == 404
+    first.socket.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -188,6 +190,19 @@ async def test_refusals_are_problems(
         assert response.status_code == status
         assert response.headers["content-type"] == "application/problem+json"
         assert response.json()["reason"] == reason
+        assert await control.metric(f'tradewind_control_http_refused_total{{reason="{reason}"}}') == 1
+
+
+async def test_what_is_no_http_is_a_counted_problem(tmp_path: Path) -> None:
+    async with running_control(tmp_path / "control") as control:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(control.ready["http"]))
+        writer.write(b"\x16\x03\x01\x02\x00\r\n\r\n")
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert b"application/problem+json" in answer
+        assert await control.metric('tradewind_control_http_refused_total{reason="http_malformed"}') == 1
 
 
 @pytest.mark.parametrize(
@@ -205,6 +220,8 @@ async def test_bad_enrolments_are_problems(tmp_path: Path, body: bytes, status: 
         async with httpx.AsyncClient(base_url=control.enroll_url, verify=trusting_nobody(), trust_env=False) as client:
             response = await client.post("/enroll", content=body)
         assert (response.status_code, response.json()["reason"]) == (status, reason)
+        assert await control.metric(f'tradewind_control_enrolments_total{{result="{reason}"}}') == 1
+        assert (await control.snapshot())["edges"] == []
 
 
 async def test_a_request_that_is_no_csr_gets_no_certificate(tmp_path: Path) -> None:
@@ -232,16 +249,20 @@ async def test_the_console_asks_nobody_else_and_is_safe_to_upgrade(tmp_path: Pat
     assert asset.headers["cache-control"] == "public, max-age=31536000, immutable"
 
 
-async def test_a_taken_port_is_one_line_with_port_and_setting(tmp_path: Path) -> None:
-    async with running_control(tmp_path / "control") as control:
-        port = control.ready["grpc"]
+@pytest.mark.parametrize("name", ["grpc", "http", "enroll", "metrics"])
+async def test_a_taken_port_is_one_line_with_port_owner_and_setting(tmp_path: Path, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as owner:
+        port = owner.getsockname()[1]
         with pytest.raises(ExceptionGroup) as failure:
-            async with running_control(tmp_path / "second", grpc_port=port):
+            async with running_control(tmp_path / "control", **{name: {"port": port}}):
                 pass
-        (taken,) = _leaves(failure.value)
-        assert isinstance(taken, PortTaken | OSError | FileNotFoundError)
-        assert str(port) in str(taken)
-        assert "grpc.port" in str(taken)
+    taken = next(leaf for leaf in _leaves(failure.value) if isinstance(leaf, PortTaken))
+    line = str(taken)
+    assert "\n" not in line
+    assert f"port {port} on 127.0.0.1 is taken" in line
+    assert f"process {os.getpid()}" in line
+    assert f"set {name}.port" in line
+    assert not (tmp_path / "control" / "ready.json").exists()
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

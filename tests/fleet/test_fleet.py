@@ -13,13 +13,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from control.fleet.hub import FleetHub
+from control.fleet.planner import Slice
 from edge.mesh.agent import CONTROL_NAME
 from edge.mesh.errors import EnrolmentError, SliceRefused
 from edge.mesh.identity import EdgeIdentity, ensure_identity
 from edge.mesh.port import DataplaneSample
 from tests.fleet.harness import Control, Edge, edge_settings, running, running_control, running_edges, until
 from tradewind.common.tokens import key_id
-from tradewind.v1 import edge_pb2, fleet_pb2, fleet_pb2_grpc, telemetry_pb2
+from tradewind.v1 import edge_pb2, fleet_pb2, fleet_pb2_grpc, routes_pb2, telemetry_pb2
 
 
 async def test_edges_measure_each_other_and_get_routes_to_a_new_stream(tmp_path: Path) -> None:
@@ -193,6 +195,62 @@ async def test_a_slice_the_packet_path_refuses_is_rejected_with_its_reason(tmp_p
         edges["sg"].port.publish("second")
         await until(lambda: edges["fra"].route("second") == ("fra", "sg"))
         assert edges["fra"].route("demo") == ("fra", "sg")
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [(("fra", "sg", "fra", "sg"), "route_loop"), (("fra", "atlantis", "sg"), "unknown_edge")],
+)
+async def test_a_table_that_makes_no_sense_is_refused_and_the_last_good_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: tuple[str, ...], reason: str
+) -> None:
+    encode, bad = FleetHub.encode, [False]
+
+    def encode_badly(hub: FleetHub, edge_id: str, slice_: Slice) -> routes_pb2.RouteSlice:
+        message = encode(hub, edge_id, slice_)
+        if bad[0] and edge_id == "fra":
+            message.routes.add(room="broken", incarnation=1, source_edge="sg", primary=path)
+        return message
+
+    monkeypatch.setattr(FleetHub, "encode", encode_badly)
+    async with running_control(tmp_path / "control") as control, running_edges(control, tmp_path, "sg", "fra") as edges:
+        fra = edges["fra"]
+        edges["sg"].port.publish("demo")
+        edges["sg"].agent.handle_event("source_started")
+        await until(lambda: fra.route() == ("fra", "sg"))
+
+        async def refused() -> bool:
+            return await control.metric(f'tradewind_control_slices_rejected_total{{reason="{reason}"}}') >= 1
+
+        bad[0] = True
+        edges["sg"].port.publish("second")
+        edges["sg"].agent.handle_event("source_started")
+        await until(refused)
+        view, kept = fra.agent.view, (tmp_path / "fra" / "routes.bin").read_bytes()
+        assert fra.route() == ("fra", "sg")
+        assert fra.route("broken") is None
+        assert fra.route("second") is None, "a table is taken whole or not at all"
+        assert f'tradewind_mesh_slices_total{{result="{reason}"}} 0.0' not in fra.agent.metrics.render()
+        row = next(edge for edge in (await control.snapshot())["edges"] if edge["edge_id"] == "fra")
+        assert row["slice_rejected"]["reason"] == reason
+        assert (view, kept) == (fra.agent.view, (tmp_path / "fra" / "routes.bin").read_bytes())
+        bad[0] = False
+        edges["sg"].port.publish("third")
+        edges["sg"].agent.handle_event("source_started")
+        await until(lambda: fra.route("third") == ("fra", "sg"))
+
+
+async def test_a_certificate_that_is_no_edges_is_refused_with_advice(tmp_path: Path) -> None:
+    async with running_control(tmp_path / "control") as control:
+        keys = tmp_path / "control" / "keys"
+        ca, own, key = ((keys / name).read_bytes() for name in ("ca.pem", "control.pem", "control.key"))
+        async with _channel(control, grpc.ssl_channel_credentials(ca, key, own)) as channel:
+            report = telemetry_pb2.ReportRequest(full=True)
+            error = await _failure(fleet_pb2_grpc.FleetServiceStub(channel).Report(_once(report)))
+        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert "enrol" in (error.details() or "")
+        assert await control.metric('tradewind_control_report_streams_ended_total{reason="no_identity"}') == 1
+        assert (await control.snapshot())["edges"] == []
 
 
 async def test_control_restarts_and_nobody_loses_a_route(tmp_path: Path) -> None:

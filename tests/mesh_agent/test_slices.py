@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.mesh.errors import SliceRefused
 from edge.mesh.settings import MeshSettings, PeerAddress
 from edge.mesh.slices import FILE_NAME, check_slice, load_slice, save_slice
+from edge.mesh.view import Route
+from tradewind.common.slice_reasons import SLICE_REASONS
 from tradewind.v1 import edge_pb2, routes_pb2
 
 
@@ -73,6 +77,27 @@ def test_bad_routes_are_refused_by_name(bad: routes_pb2.StreamRoute, reason: str
     with pytest.raises(SliceRefused) as refusal:
         check_slice(slice_(route("fra", "sg"), bad), settings(), (0, 0))
     assert refusal.value.reason == reason
+
+
+EDGES = st.sampled_from(["sg", "fra", "iad", "atlantis", ""])
+PATHS = st.lists(EDGES, max_size=10)
+
+
+@given(st.lists(st.tuples(PATHS, PATHS, EDGES), max_size=3))
+def test_no_route_that_is_taken_loops_or_leaves_the_fleet(paths: list[tuple[list[str], list[str], str]]) -> None:
+    routes = [route(*primary, backup=tuple(backup), source=source) for primary, backup, source in paths]
+    refused = ""
+    taken_routes: tuple[Route, ...] = ()
+    try:
+        taken_routes = check_slice(slice_(*routes), settings(), (0, 0)).view.routes
+    except SliceRefused as refusal:
+        refused = refusal.reason
+    assert refused in SLICE_REASONS or len(taken_routes) == len(routes)
+    for taken in taken_routes:
+        for path in filter(None, (taken.primary, taken.backup)):
+            assert len(set(path)) == len(path)
+            assert set(path) <= {"sg", "fra", "iad"}
+            assert (path[0], path[-1]) == ("fra", taken.source_edge)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
@@ -23,6 +23,8 @@ from tests.peer.stun import Check, is_stun, is_success
 
 T = TypeVar("T")
 TIMEOUT_S: Final = 5.0
+# One for all, since each loads the machine's certificates; nothing is kept open, so that an edge holds only its own.
+HTTP: Final = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
 OPUS: Final = 111
 VIDEO: Final = 96
 RTX: Final = 97
@@ -69,14 +71,18 @@ class Peer:
         certificate: Certificate | None = None,
         fingerprint: str = "",
         over_ipv6: bool = False,
+        headers: Mapping[str, str] | None = None,
         **offer: object,
     ) -> None:
+        self.headers = dict(headers or {})
         self.certificate = certificate or Certificate()
         direction: Literal["sendonly", "recvonly"] = "sendonly" if role == "host" else "recvonly"
         self.offer = OfferParameters(self.certificate, direction, setup=setup, fingerprint=fingerprint, **offer)  # type: ignore[arg-type]
         path = "whip" if role == "host" else "whep"
-        response = httpx.post(
-            f"{edge.http}/{path}/{room}", content=self.offer.sdp(), headers={"content-type": "application/sdp"}
+        response = HTTP.post(
+            f"{edge.http}/{path}/{room}",
+            content=self.offer.sdp(),
+            headers={"content-type": "application/sdp", **self.headers},
         )
         assert response.status_code == 201, response.text
         self.resource = httpx.URL(edge.http).join(response.headers["location"])
@@ -91,7 +97,7 @@ class Peer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        httpx.delete(self.resource)
+        HTTP.delete(self.resource, headers=self.headers)
         self.socket.close()
 
     def open_socket(self) -> socket.socket:

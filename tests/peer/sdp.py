@@ -22,6 +22,7 @@ class OfferParameters:
     audio_ssrc: int = 1001
     video_ssrc: int = 1002
     video_rtx_ssrc: int = 1003
+    rtx_apt: int = 96
     fingerprint: str = ""
     extensions: tuple[str, ...] = field(
         default=(
@@ -45,7 +46,7 @@ class OfferParameters:
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n"
             f"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n{self._section()}a=rtpmap:111 opus/48000/2\r\n{audio_ssrc}"
             f"m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\na=mid:1\r\n{self._section()}a=rtpmap:96 {self.video}/90000\r\n"
-            f"{fmtp}{feedback}a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n{video_ssrc}"
+            f"{fmtp}{feedback}a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt={self.rtx_apt}\r\n{video_ssrc}"
         )
 
     def _section(self) -> str:

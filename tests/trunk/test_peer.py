@@ -120,6 +120,7 @@ async def test_a_large_packet_travels_on_a_stream(tmp_path: Path) -> None:
         )
         assert packet.on_stream
         assert packet.flow == path.flow
+        assert "\ntradewind_dataplane_trunk_oversize_total 1\n" in path.edge.render_metrics(), "and it is counted"
 
 
 async def test_room_messages_pass_both_ways(tmp_path: Path) -> None:
