@@ -21,11 +21,11 @@ test("a label does not cover what stands there already", () => {
 });
 
 test("a lone edge has its name above and its load below", () => {
-  expect(placeNames([name("sg", 100, 100)]).get("sg")).toMatchObject({ side: "around", detail: true });
+  expect(placeNames([name("sg", 100, 100)], 400).get("sg")).toMatchObject({ side: "around", detail: true });
 });
 
 test("edges next to each other make room: their words do not overlap", () => {
-  const places = placeNames([name("fra", 100, 100), name("ams", 118, 96), name("lhr", 82, 92)]);
+  const places = placeNames([name("fra", 100, 100), name("ams", 118, 96), name("lhr", 82, 92)], 400);
   const boxes = [...places].flatMap(([key, place]) => place.boxes.map((made) => ({ key, made })));
   for (const one of boxes) {
     for (const other of boxes) {
@@ -36,5 +36,10 @@ test("edges next to each other make room: their words do not overlap", () => {
 
 test("twenty edges in one spot all keep a name", () => {
   const wishes = Array.from({ length: 20 }, (_, index) => name(`e${index}`, 100 + index, 100));
-  expect(placeNames(wishes).size).toBe(20);
+  expect(placeNames(wishes, 400).size).toBe(20);
+});
+
+test("at the rim of the map words turn inwards", () => {
+  const [place] = [...placeNames([name("syd", 392, 100)], 400).values()];
+  expect(place).toMatchObject({ side: "left", detail: true });
 });

@@ -55,8 +55,8 @@ const SIDES: readonly NameSide[] = ["around", "right", "left"];
 const LINE_PX = 18;
 const DOT_PX = 10;
 
-/** Where each edge's name and detail go: above and below its dot, beside it, or the name alone. */
-export function placeNames(wishes: readonly NameWish[]): ReadonlyMap<string, NamePlace> {
+/** Where each edge's name and detail go: above and below its dot, beside it, or the name alone; inside the map's width. */
+export function placeNames(wishes: readonly NameWish[], mapWidth: number): ReadonlyMap<string, NamePlace> {
   const kept: Box[] = wishes.map(({ x, y }) => ({
     x: x - DOT_PX,
     y: y - DOT_PX,
@@ -66,7 +66,10 @@ export function placeNames(wishes: readonly NameWish[]): ReadonlyMap<string, Nam
   const places = new Map<string, NamePlace>();
   for (const wish of wishes) {
     const options = [true, false].flatMap((detail) => SIDES.map((side) => option(wish, side, detail)));
-    const free = options.find(({ boxes }) => boxes.every((box) => kept.every((other) => !overlaps(box, other))));
+    const fits = (box: Box) => box.x >= 0 && box.x + box.width <= mapWidth;
+    const free = options.find(({ boxes }) =>
+      boxes.every((box) => fits(box) && kept.every((other) => !overlaps(box, other))),
+    );
     // An edge without a name would be worse than a name over another.
     const place = free ?? option(wish, "around", false);
     kept.push(...place.boxes);

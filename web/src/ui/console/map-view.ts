@@ -145,6 +145,7 @@ export class MapView {
       (this.#stream?.routes ?? []).flatMap((route) => hops(pathOf(route)).map((hop) => pairKey(...hop))),
     );
     const crowded = drawn.size > CROWDED_LINKS;
+    this.#svg.dataset["crowded"] = String(crowded);
     const wishes = pairs.flatMap((pair) => {
       const middle = drawn.get(pair.key)?.middle;
       const priority = labelPriority(pair, pair.key === this.#selected, onRoute.has(pair.key));
@@ -191,7 +192,7 @@ export class MapView {
       const [nameWidth, detailWidth] = [edge.edge_id.length * 8.6 + 4, detail.length * 6.4 + 4];
       return [{ key: edge.edge_id, x: at[0], y: at[1], nameWidth, detailWidth, edge, source, detail }];
     });
-    const places = placeNames(wishes);
+    const places = placeNames(wishes, this.#svg.getBoundingClientRect().width);
     this.#nameBoxes = [...places.values()].flatMap(({ boxes }) => boxes);
     this.#edges.replaceChildren(
       ...wishes.map((wish) => {
