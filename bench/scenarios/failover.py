@@ -32,6 +32,9 @@ _BURST_PACKETS: Final = 8
 _WORSE_MS: Final = 400.0
 #: A generator so late makes gaps of its own.
 _LATE_MAX_MS: Final = 50.0
+#: The bars, which one fault alone can miss.
+_EXCESS_MAX_MS: Final = 250.0
+_GAP_MAX_MS: Final = 1000.0
 
 #: Round-trip times in ms between the five edges.
 RTT_MS: Final = {
@@ -160,10 +163,12 @@ def _judge(
 
 
 def _doubts(rows: list[dict[str, Any]], moves: list[dict[str, Any]]) -> list[str]:
+    # A late generator can only lengthen a gap: one that holds the bars all the same is no worse for it.
     doubts = [
-        f"the generator was {late:.0f} ms late around fault {number + 1}: the gap may be its own"
+        f"the generator was {late:.0f} ms late around fault {number + 1}: {row['gap_ms']:.0f} ms may be its own"
         for number, row in enumerate(rows)
         if (late := max(row["host_late_max_ms"], row["watcher_turn_max_ms"])) > _LATE_MAX_MS
+        and (row["gap_ms"] - row["backup_rtt_ms"] > _EXCESS_MAX_MS or row["gap_ms"] > _GAP_MAX_MS)
     ]
     doubts += [
         f"only {row['frames_before']} frames in the {row['before_s']:.1f} s before fault {number + 1}"
@@ -309,8 +314,8 @@ SCENARIO = Scenario(
     name="failover",
     claim="a relay killed or its link dark, five edges: the longest pause between decodable frames",
     bars=(
-        BarSpec("gap_minus_backup_rtt_p95_ms", "<=", 250),
-        BarSpec("media_gap_max_ms", "<=", 1000),
+        BarSpec("gap_minus_backup_rtt_p95_ms", "<=", _EXCESS_MAX_MS),
+        BarSpec("media_gap_max_ms", "<=", _GAP_MAX_MS),
         BarSpec("backup_bytes_ratio", "<", 0.02),
         BarSpec("false_moves", "<=", 0),
     ),

@@ -54,6 +54,8 @@ def test_a_fault_waits_for_a_relay_in_the_active_route_and_a_disjoint_backup(
 def _fault(**changes: Any) -> dict[str, Any]:
     row = {
         "kind": "kill",
+        "gap_ms": 400.0,
+        "backup_rtt_ms": 190.0,
         "before_s": 2.0,
         "frames_before": 60,
         "wrong": 0,
@@ -67,8 +69,10 @@ def _fault(**changes: Any) -> dict[str, Any]:
     ("fault", "alarm", "words"),
     [
         ({}, {}, ""),
-        ({"host_late_max_ms": 80.0}, {}, "80 ms late around fault 1"),
-        ({"watcher_turn_max_ms": 80.0}, {}, "80 ms late around fault 1"),
+        ({"host_late_max_ms": 80.0, "gap_ms": 500.0}, {}, "80 ms late around fault 1"),
+        ({"watcher_turn_max_ms": 80.0, "gap_ms": 1001.0, "backup_rtt_ms": 900.0}, {}, "80 ms late around fault 1"),
+        ({"host_late_max_ms": 80.0}, {}, ""),
+        ({"gap_ms": 500.0}, {}, ""),
         ({"frames_before": 40}, {}, "only 40 frames"),
         ({"wrong": 2}, {}, "2 packets of fault 1 were wrong"),
         ({}, {"kind": "burst", "lost": 7}, "a burst of 8 lost 7"),
@@ -93,6 +97,9 @@ def test_a_stream_that_never_comes_back_is_an_interruption() -> None:
 def test_cold_joins_are_cold_by_what_light_allows() -> None:
     assert outage._rtt_ms("fra") == 160
     assert outage._rtt_ms("iad") == 230
+    assert outage._had_the_stream({"edge": "fra", "first_frame_ms": 6.0})
+    assert not outage._had_the_stream({"edge": "fra", "first_frame_ms": 165.0})
+    assert not outage._had_the_stream({"edge": "fra", "first_frame_ms": None})
 
 
 def _found(**changes: Any) -> forward._Findings:
