@@ -1,8 +1,9 @@
 """Decisions as pure functions: `decide(snapshot, state, now)` turns measurements into a table of routes with reasons.
 
 In order: `links` (claims merged into estimates) -> `cost` and `loss` -> `paths` (min-plus, candidates, disjoint
-backups) -> `trees` (where to graft) -> `hysteresis` (whether to move) -> `decide`; `liveness` judges edges, `reasons`
-puts it into words.
+backups) -> `metro` (which of several near relays) -> `trees` (where to graft) -> `hysteresis` and `review` (whether to
+move), `attraction` (not all at once to one edge), `headroom` (backups that hold) -> `decide`; `liveness` judges edges,
+`reasons` puts it into words.
 Never here: clocks, sockets, asyncio, randomness, protobuf.
 """
 

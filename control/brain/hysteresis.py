@@ -59,8 +59,11 @@ class MoveVerdict:
     memory: RouteMemory
 
 
-def decide_move(memory: RouteMemory, incumbent: Path | None, target: Path, carries: bool, now: float) -> MoveVerdict:
-    """Judges leaving `incumbent` (None: it is out of use) for `target`. `carries`: media flows over it now."""
+def decide_move(
+    memory: RouteMemory, incumbent: Path | None, target: Path, carries: bool, now: float, *, reviewed: bool = False
+) -> MoveVerdict:
+    """Judges leaving `incumbent` (None: it is out of use) for `target`. `carries`: media flows over it now; `reviewed`:
+    the move is worth it for the tree, if not for the leaf."""
     if incumbent is None:
         return MoveVerdict(Move.FAILED, memory)
     memory = replace(memory, cost_when_chosen_ms=min(memory.cost_when_chosen_ms, incumbent.cost_ms))
@@ -70,7 +73,7 @@ def decide_move(memory: RouteMemory, incumbent: Path | None, target: Path, carri
     if memory.provisional and target.measured:
         return MoveVerdict(Move.MOVE, memory)
     # A route that carries nothing may follow the tree's shape; nobody notices.
-    better = is_better(target, incumbent) or not carries
+    better = is_better(target, incumbent) or reviewed or not carries
     patience = reports_until_failed(memory, incumbent, target)
     if now - memory.streak_at >= REPORT_INTERVAL_S:
         memory = replace(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from control.brain.cost import Matrix, link_cost_ms
+from control.brain.cost import LOSS_MAX_RATIO, Matrix, link_cost_ms
 from control.brain.world import EdgeState, EdgeVerdict, LinkClaim, LinkVerdict, Snapshot
 
 # Light in fibre, group index 1.468.
@@ -34,6 +34,8 @@ PRIOR_MIN_PACKETS = 50
 DEFAULT_LOSS_RATIO = 1e-3
 # A two-second window decides alone only with media behind it; a probe burst or two prove nothing.
 FRESH_LOSS_MIN_PACKETS = 100
+# Probes are few, and doubting an honest edge costs more than believing a small lie: no chance in a thousand.
+SUSPICION_DEVIATIONS = 3.0
 # Both directions together must take at least the round trip; medians of a sum and sums of medians differ by this much.
 SUM_TOLERANCE_RATIO = 0.05
 SUM_TOLERANCE_MS = 2.0
@@ -72,6 +74,8 @@ class LinkTable:
     seen_loss_ratio: Matrix
     utilisation: Matrix
     cost_ms: Matrix
+    # Where the price is a mean over similar links.
+    tariff_guessed: NDArray[np.bool_]
     # The usable links once more as plain numbers: paths are summed hop by hop, and a numpy scalar costs ten times a
     # float.
     hops: tuple[tuple[Hop | None, ...], ...]
@@ -89,6 +93,7 @@ class LinkTable:
                 loss_ratio=float(self.seen_loss_ratio[a, b]),
                 utilisation=float(self.utilisation[a, b]),
                 cost_ms=float(self.cost_ms[a, b]) if self.usable[a, b] else 0.0,
+                tariff_guessed=bool(self.tariff_guessed[a, b]),
             )
             for a, b in zip(*np.nonzero(self.measured), strict=True)
         )
@@ -132,8 +137,13 @@ def estimate_links(snapshot: Snapshot, verdicts: Mapping[str, EdgeVerdict]) -> L
         base[a, b] = max(2 * floor[a, b], *(each.rtt_min_ms for each in pair))
         prior = region_loss.get(_region_pair(edges[a], edges[b]), DEFAULT_LOSS_RATIO)
         loss[a, b] = smoothed_loss_ratio(claim, prior)
-        seen[a, b] = loss[a, b]
         proven[a, b] = proven_loss_ratio(claim.loss_30s_ratio, claim.packets_30s, claim.mean_burst_packets)
+        if other is not None:
+            # What the receiver keeps to itself shows in the echoes that the sender misses.
+            hidden = echoed_loss_ratio(other)
+            proven[a, b] = max(proven[a, b], hidden)
+            loss[a, b] = max(loss[a, b], hidden)
+        seen[a, b] = loss[a, b]
         fresh[a, b] = proven[a, b]
         # A probe burst or two in two seconds prove nothing.
         if claim.packets_2s >= FRESH_LOSS_MIN_PACKETS:
@@ -149,7 +159,7 @@ def estimate_links(snapshot: Snapshot, verdicts: Mapping[str, EdgeVerdict]) -> L
     sender_load = np.array([max(edge.egress_utilisation, edge.cpu_ratio) for edge in edges])
     if count:
         load = np.asarray(np.maximum(load, sender_load[:, None]), dtype=np.float64)
-    money = _tariffs(snapshot, index)
+    money, guessed = _tariffs(snapshot, index)
     cost = link_cost_ms(d50, d95, rtt, loss, load, money)
     cost = np.where(usable, cost + np.where(measured, 0.0, UNMEASURED_PENALTY_MS), np.inf)
     return LinkTable(
@@ -167,6 +177,7 @@ def estimate_links(snapshot: Snapshot, verdicts: Mapping[str, EdgeVerdict]) -> L
         seen_loss_ratio=seen,
         utilisation=load,
         cost_ms=cost,
+        tariff_guessed=guessed,
         hops=hop_rows(cost, rtt, proven, fresh, measured),
     )
 
@@ -213,16 +224,29 @@ def smoothed_loss_ratio(claim: LinkClaim, region_prior_ratio: float) -> float:
     return (claim.loss_30s_ratio * claim.packets_30s + PRIOR_PACKETS * prior) / (claim.packets_30s + PRIOR_PACKETS)
 
 
-def proven_loss_ratio(loss_ratio: float, packets: int, mean_burst_packets: float) -> float:
-    """What is left of a measured loss when its bursts are counted as single events and one standard deviation is given
-    away.
+def proven_loss_ratio(loss_ratio: float, packets: int, mean_burst_packets: float, *, deviations: float = 1.0) -> float:
+    """What is left of a measured loss when its bursts are counted as single events and one standard deviation (or
+    `deviations`) is given away.
 
     Losses come in bursts, so n lost packets are only k = n / burst observations, and k has a standard deviation of
     sqrt(k).
     Without this, one burst among the first few hundred probes would condemn a good link against a limit of 1e-5.
     """
     bursts = loss_ratio * packets / max(1.0, mean_burst_packets)
-    return loss_ratio * max(0.0, 1.0 - 1.0 / math.sqrt(bursts)) if bursts > 0 else 0.0
+    return loss_ratio * max(0.0, 1.0 - deviations / math.sqrt(bursts)) if bursts > 0 else 0.0
+
+
+def echoed_loss_ratio(claim: LinkClaim) -> float:
+    """What `claim.to_edge`'s missing echoes prove lost on the way to `claim.from_edge`, whatever that edge says itself.
+
+    An echo needs both ways: 1 - echo_loss = (1 - there) (1 - back), and the way back is the claimer's own to measure.
+    An echo carries the nonce of its probe, so that nobody can answer what did not arrive.
+    """
+    back = min(claim.loss_30s_ratio, LOSS_MAX_RATIO)
+    there = 1.0 - (1.0 - claim.echo_loss_30s_ratio) / (1.0 - back)
+    return proven_loss_ratio(
+        max(0.0, there), claim.echo_packets_30s, claim.echo_mean_burst_packets, deviations=SUSPICION_DEVIATIONS
+    )
 
 
 def light_floor_ms(edges: tuple[EdgeState, ...]) -> Matrix:
@@ -282,15 +306,17 @@ def _region_pair_loss(
     return {pair: lost[pair] / sent[pair] for pair in sent}
 
 
-def _tariffs(snapshot: Snapshot, index: Mapping[str, int]) -> Matrix:
-    """$/GB per link. A missing tariff takes the mean of the same provider and continent, else of all that are known."""
+def _tariffs(snapshot: Snapshot, index: Mapping[str, int]) -> tuple[Matrix, NDArray[np.bool_]]:
+    """$/GB per link, and which of them are guesses: a missing tariff takes the mean of the same provider and continent,
+    else of all that are known."""
     count = len(index)
     table = np.full((count, count), np.nan)
     for (sender, receiver), usd in snapshot.tariffs_usd_per_gb.items():
         if sender in index and receiver in index:
             table[index[sender], index[receiver]] = usd
-    if np.isnan(table).all():
-        return np.zeros((count, count))
+    missing = np.isnan(table)
+    if missing.all():
+        return np.zeros((count, count)), np.zeros((count, count), dtype=bool)
     overall = float(np.nanmean(table))
     groups: dict[tuple[str, str], list[int]] = {}
     for position, edge in enumerate(snapshot.edges):
@@ -300,4 +326,4 @@ def _tariffs(snapshot: Snapshot, index: Mapping[str, int]) -> Matrix:
         mean = float(known.mean()) if known.size else overall
         for position in members:
             table[position] = np.where(np.isnan(table[position]), mean, table[position])
-    return table
+    return table, missing & ~np.eye(count, dtype=bool)

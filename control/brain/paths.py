@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,6 +15,8 @@ from control.brain.loss import residual_class, residual_loss_ratio
 
 # Residual loss is not additive, so it is checked on this many of the cheapest.
 CANDIDATES = 16
+# Whatever path a leaf takes over at most two relays, one of three relay-disjoint ones shares none of them.
+DISJOINT = 3
 # Players' buffers and people's patience end here, one-way.
 DELAY_MAX_MS = 300.0
 
@@ -47,10 +49,18 @@ class Path:
 class PathFinder:
     """Candidate paths from one source to every leaf over one table of links."""
 
-    def __init__(self, links: LinkTable, source: str, barred_relays: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        links: LinkTable,
+        source: str,
+        barred_relays: Collection[str] = (),
+        barred_hops: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """`barred_hops` marks links, by index, that no path may use."""
         self._links = links
         self._source = links.index[source]
-        relayed = links.cost_ms.copy()
+        self._direct = links.cost_ms if barred_hops is None else np.where(barred_hops, np.inf, links.cost_ms)
+        relayed = self._direct.copy()
         # A guess from geography may serve as a last resort between the ends, never as part of a detour.
         relayed[~links.measured] = np.inf
         relayed[:, self._source] = np.inf
@@ -63,7 +73,8 @@ class PathFinder:
         self._second_leg, self._second_relay = min_plus(self._into_relay, from_relay)
 
     def candidates(self, leaf: str) -> list[Path]:
-        """Direct, every one-relay path and the best two-relay path behind each first relay: the cheapest, by `rank`.
+        """Direct, every one-relay path and the best two-relay path behind each first relay: the cheapest, by `rank`,
+        and among them, or besides, the cheapest that share no relay with each other.
 
         Exact for one relay, and for the best path over two.
         """
@@ -72,22 +83,29 @@ class PathFinder:
         one = first_leg + self._from_relay[:, t]
         two = first_leg + self._second_leg[:, t]
         one[t] = two[t] = np.inf
-        straight = float(self._links.cost_ms[s, t])
-        direct = [(straight, (s, t))] if np.isfinite(straight) else []
-        over_one = [(float(one[k]), (s, int(k), t)) for k in _cheapest(one)]
-        over_two = [(float(two[k]), (s, int(k), int(self._second_relay[k, t]), t)) for k in _cheapest(two)]
         # The direct path is always among them: everything is explained against it.
-        detours = sorted([*over_one, *over_two])[: CANDIDATES - len(direct)]
-        measured = (measure_nodes(self._links, nodes) for _, nodes in [*direct, *detours])
+        direct = [(s, t)] if np.isfinite(self._direct[s, t]) else []
+        over_one = [(float(one[k]), (s, int(k), t)) for k in np.flatnonzero(np.isfinite(one))]
+        over_two = [
+            (float(two[k]), (s, int(k), int(self._second_relay[k, t]), t)) for k in np.flatnonzero(np.isfinite(two))
+        ]
+        detours = [nodes for _, nodes in sorted([*over_one, *over_two])]
+        taken = dict.fromkeys([*direct, *detours[: CANDIDATES - len(direct)], *relay_disjoint(detours)])
+        measured = (measure_nodes(self._links, nodes) for nodes in taken)
         return sorted((path for path in measured if path is not None), key=lambda path: path.rank)
 
 
-def _cheapest(costs: Matrix) -> NDArray[np.intp]:
-    """Indices of the least finite values, as many as there can be candidates."""
-    finite = np.flatnonzero(np.isfinite(costs))
-    if len(finite) <= CANDIDATES:
-        return finite
-    return finite[np.argpartition(costs[finite], CANDIDATES)[:CANDIDATES]]
+def relay_disjoint(detours: Iterable[tuple[int, ...]], count: int = DISJOINT) -> list[tuple[int, ...]]:
+    """The first of `detours` that share no relay with one taken before."""
+    found: list[tuple[int, ...]] = []
+    used: set[int] = set()
+    for nodes in detours:
+        if used.isdisjoint(nodes[1:-1]):
+            found.append(nodes)
+            used.update(nodes[1:-1])
+            if len(found) == count:
+                break
+    return found
 
 
 def min_plus(left: Matrix, right: Matrix) -> tuple[Matrix, NDArray[np.intp]]:
@@ -137,17 +155,22 @@ def measure_path(links: LinkTable, nodes: Sequence[str]) -> Path | None:
 
 
 def decide_backup(
-    options: Iterable[Path], primary: Path, avoid: Collection[str], incumbent: tuple[str, ...] = ()
+    options: Iterable[Path],
+    primary: Path,
+    avoid: Collection[str],
+    incumbent: tuple[str, ...] = (),
+    has_room: Callable[[Path], bool] = lambda _path: True,
 ) -> Path | None:
     """The best path that shares neither a relay nor its first link with the primary.
 
     `avoid` are the edges that hang below the leaf: a parent among them would be cut off together with it. They serve
-    only when nothing else is left. The incumbent stays while it is within 10 % and 5 ms of the best, because a backup
-    is kept warm.
+    only when nothing else is left, and so do paths that would be overloaded in the moment of need (`has_room`). The
+    incumbent stays while it is within 10 % and 5 ms of the best, because a backup is kept warm.
     """
     taken = set(primary.relays)
     disjoint = [path for path in options if path.nodes != primary.nodes and not taken.intersection(path.relays)]
     outside = [path for path in disjoint if not set(avoid).intersection(path.relays)] or disjoint
+    outside = [path for path in outside if has_room(path)] or outside
     if not outside:
         return None
     best = min(outside, key=lambda path: path.rank)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
+from control.brain.cost import GRAFT_LIMIT_UTILISATION
 from control.brain.links import LinkTable
 from control.brain.loss import residual_class
 from control.brain.paths import Path
@@ -19,6 +21,7 @@ def describe(links: LinkTable, path: Path, options: Sequence[Path]) -> str:
     if not path.measured:
         return "direct, not measured yet"
     source, leaf = path.nodes[0], path.nodes[-1]
+    hops = pairwise(path.nodes)
     trouble = direct_trouble(links, source, leaf)
     if path.relays and trouble:
         text = f"{trouble}: {_name(path)}"
@@ -30,6 +33,8 @@ def describe(links: LinkTable, path: Path, options: Sequence[Path]) -> str:
         text = _name(path) if against is None else f"{_name(path)}; {_name(against)}"
     if residual_class(path.fresh_residual_ratio):
         text += f"; least bad, {100 * path.fresh_residual_ratio:.2g} % of packets come too late to repair"
+    if any(links.utilisation[links.index[one], links.index[other]] > GRAFT_LIMIT_UTILISATION for one, other in hops):
+        text += "; over a full link"
     return text
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Mapping
 
 from control.brain.paths import DELAY_MAX_MS, Path
 
+Measure = Callable[[tuple[str, ...]], Path | None]
+
 STRETCH_RATIO = 1.1
 STRETCH_MS = 5.0
 RELAYS_MAX = 2
@@ -23,16 +25,19 @@ def decide_join(
     best: Path,
     tree: Mapping[str, tuple[str, ...]],
     children: Mapping[str, int],
-    measure: Callable[[tuple[str, ...]], Path | None],
+    measure: Measure,
     keeps_backup: Callable[[str, str], bool],
+    *,
+    best_is_full: bool = False,
 ) -> Path:
-    """The path to graft onto, or `best` when no edge of the tree serves.
+    """The path to graft onto, or `best` when no edge of the tree serves. When `best` is full, every edge that serves is
+    better.
 
     `tree` maps each edge that has the stream to its path from the source; `children` counts who hangs below it already;
     `keeps_backup(edge, leaf)` tells whether `edge` still has a backup that does not lead through `leaf`.
     """
-    limit_ms = min(STRETCH_RATIO * best.delay_ms + STRETCH_MS, DELAY_MAX_MS)
-    own_cost = best.cost_ms
+    limit_ms = join_limit_ms(best)
+    own_cost = float("inf") if best_is_full else best.cost_ms
     chosen = best
     for joint, trunk in sorted(tree.items()):
         if joint == leaf or leaf in trunk or len(trunk) - 1 > RELAYS_MAX or children.get(joint, 0) >= FAN_OUT_MAX:
@@ -46,6 +51,18 @@ def decide_join(
         if added < own_cost:
             chosen, own_cost = whole, added
     return chosen
+
+
+def join_limit_ms(best: Path) -> float:
+    """The delay from the source that a leaf accepts for the tree's sake."""
+    return min(STRETCH_RATIO * best.delay_ms + STRETCH_MS, DELAY_MAX_MS)
+
+
+def own_cost_ms(path: Path, tree: Mapping[str, tuple[str, ...]], measure: Measure) -> float:
+    """What the path adds to the tree: its last link when its parent has the stream over it anyway, else all of it."""
+    stem = path.nodes[:-1]
+    carried = measure(stem) if len(stem) > 1 and tree.get(stem[-1]) == stem else None
+    return path.cost_ms if carried is None else path.cost_ms - carried.cost_ms
 
 
 def subtree(edge: str, paths: Mapping[str, Collection[str]]) -> set[str]:

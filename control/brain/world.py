@@ -38,6 +38,10 @@ class LinkClaim:
     packets_10min: int = 0
     mean_burst_packets: float = 1.0
     utilisation: float = 0.0
+    # Of `to_edge`'s own probes: what `from_edge`'s echoes prove lost on either way.
+    echo_loss_30s_ratio: float = 0.0
+    echo_packets_30s: int = 0
+    echo_mean_burst_packets: float = 1.0
     received_at: float = 0.0
 
 
@@ -51,6 +55,7 @@ class EdgeState:
     longitude_degrees: float | None = None
     cpu_ratio: float = 0.0
     egress_utilisation: float = 0.0
+    viewers: int = 0
     draining: bool = False
     last_report_at: float = 0.0
     provider: str = ""
@@ -97,6 +102,11 @@ class Route:
     cost_ms: float
     delay_ms: float
 
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """What an edge acts on or shows; cost and delay wander and are no news."""
+        return self.room, self.incarnation, self.source_edge, self.primary, self.backup, self.reason
+
 
 @dataclass(frozen=True, slots=True)
 class LinkVerdict:
@@ -111,6 +121,8 @@ class LinkVerdict:
     loss_ratio: float
     utilisation: float
     cost_ms: float
+    # Nobody has told this link's tariff: it counts with the mean of the same provider and continent.
+    tariff_guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +160,22 @@ class RouteMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class Gain:
+    """An edge began to relay a room."""
+
+    room: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The leaves, as (room, edge), that may move for the tree's sake until the next review."""
+
+    leaves: frozenset[tuple[str, str]] = frozenset()
+    at: float = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
 class BrainState:
     """Carried from one decision to the next. Keys of `routes` are (room, leaf edge)."""
 
@@ -156,6 +184,9 @@ class BrainState:
     routes: Mapping[tuple[str, str], RouteMemory] = field(default_factory=lambda: MappingProxyType({}))
     # When routes last left a link, for the ten per cent a second: (from, to) -> times within the last second.
     departures: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    # Which rooms each edge began to relay within the last minute.
+    gains: Mapping[str, tuple[Gain, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    review: Review = Review()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.brain.cost import link_cost_ms
-from control.brain.links import clock_potentials, estimate_links, proven_loss_ratio, smoothed_loss_ratio
+from control.brain.links import (
+    clock_potentials,
+    echoed_loss_ratio,
+    estimate_links,
+    proven_loss_ratio,
+    smoothed_loss_ratio,
+)
 from control.brain.world import EdgeState, LinkClaim, Snapshot
 from tests.brain.worlds import PLACES, claim
 
@@ -120,3 +126,55 @@ def test_a_short_window_is_no_verdict_without_media() -> None:
     media = replace(probes, packets_2s=480)
     assert estimate_links(world(probes), {}).fresh_loss_ratio.max() == 0.0
     assert estimate_links(world(media), {}).fresh_loss_ratio.max() > 0.1
+
+
+def test_a_receiver_that_keeps_its_losses_to_itself_is_found_out_by_missing_echoes() -> None:
+    # fra says that all packets from sg arrive; of sg's probes every tenth gets no echo, and the way back is clean.
+    silent = claim("sg", "fra", 160.0)
+    doubting = replace(claim("fra", "sg", 160.0), echo_loss_30s_ratio=0.1, echo_packets_30s=300)
+    believed = estimate_links(world(silent, claim("fra", "sg", 160.0)), {})
+    doubted = estimate_links(world(silent, replace(doubting, echo_mean_burst_packets=1.5)), {})
+    sg, fra = doubted.index["sg"], doubted.index["fra"]
+    assert believed.proven_loss_ratio[sg, fra] == 0.0
+    assert 0.02 < doubted.proven_loss_ratio[sg, fra] <= 0.1
+    assert doubted.cost_ms[sg, fra] > believed.cost_ms[sg, fra] + 1.0
+    assert doubted.proven_loss_ratio[fra, sg] == 0.0
+
+
+@given(st.floats(0.0, 0.5), st.floats(0.0, 0.5))
+def test_echoes_never_prove_more_than_what_is_lost_there(there: float, back: float) -> None:
+    honest = replace(
+        claim("fra", "sg", 160.0, loss=back),
+        echo_loss_30s_ratio=1 - (1 - there) * (1 - back),
+        echo_packets_30s=300,
+        echo_mean_burst_packets=1.0,
+    )
+    assert echoed_loss_ratio(honest) <= there + 1e-9
+
+
+def test_one_outage_proves_nothing_against_the_receiver() -> None:
+    outage = replace(
+        claim("fra", "sg", 160.0), echo_loss_30s_ratio=0.2, echo_packets_30s=300, echo_mean_burst_packets=60.0
+    )
+    assert echoed_loss_ratio(outage) == 0.0
+
+
+def test_a_missing_tariff_is_a_mean_and_is_marked() -> None:
+    edges = tuple(
+        EdgeState(edge_id=name, provider=provider, continent="eu")
+        for name, provider in (("fra", "aws"), ("lhr", "aws"), ("ams", "own"))
+    )
+    claims = tuple(claim(a, b, 10.0) for a in ("fra", "lhr", "ams") for b in ("fra", "lhr", "ams") if a != b)
+    tariffs = {("fra", "lhr"): 0.02, ("ams", "fra"): 0.1, ("ams", "lhr"): 0.1}
+    links = estimate_links(Snapshot(edges, claims, (), tariffs), {})
+    rows = {(row.from_edge, row.to_edge): row for row in links.verdicts()}
+    assert not rows["fra", "lhr"].tariff_guessed
+    assert rows["lhr", "fra"].tariff_guessed
+    # 0.02 $/GB is 4 ms; the other provider's price plays no part.
+    assert rows["lhr", "fra"].cost_ms == pytest.approx(rows["fra", "lhr"].cost_ms)
+    assert rows["ams", "fra"].cost_ms == pytest.approx(rows["fra", "lhr"].cost_ms + 16.0)
+
+
+def test_without_tariffs_nothing_is_guessed() -> None:
+    links = estimate_links(world(claim("fra", "sg", 160.0), claim("sg", "fra", 160.0)), {})
+    assert not any(row.tariff_guessed for row in links.verdicts())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from math import inf, isfinite
 
 import numpy as np
@@ -38,6 +39,7 @@ def table(costs: np.ndarray, loss: float = 0.0) -> LinkTable:
         seen_loss_ratio=lossy,
         utilisation=np.zeros((count, count)),
         cost_ms=cost,
+        tariff_guessed=np.zeros((count, count), dtype=bool),
         hops=hop_rows(cost, rtt, lossy, lossy, finite),
     )
 
@@ -143,3 +145,60 @@ def test_residual_loss_is_a_ratio_and_grows_with_a_hop(hops: list[tuple[float, f
     value = residual_loss_ratio(hops)
     assert 0.0 <= value <= 1.0
     assert residual_loss_ratio([*hops, (0.05, 80.0)]) >= value
+
+
+@given(st.integers(5, 9), st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_any_path_over_two_relays_leaves_a_disjoint_one_among_the_candidates(count: int, seed: int) -> None:
+    rng = random.Random(seed)
+    # One hub is so good that all the cheapest detours lead over it.
+    costs = np.array([[rng.uniform(50, 200) for _ in range(count)] for _ in range(count)])
+    costs[:, 2] /= 50
+    costs[2, :] /= 50
+    links = table(costs)
+    options = PathFinder(links, "e0").candidates("e1")
+    detours = [path for path in options if path.relays]
+    for primary in options:
+        assert any(not set(path.relays) & set(primary.relays) for path in detours if path != primary), f"seed {seed}"
+
+
+def test_detours_in_a_large_world_do_not_all_share_one_hub() -> None:
+    count = 40
+    costs = np.full((count, count), 100.0)
+    costs[2, 1] = 1.0
+    costs[0, 2] = 50.0
+    options = PathFinder(table(costs), "e0").candidates("e1")
+    without_hub = [path for path in options if path.relays and "e2" not in path.relays]
+    assert len(without_hub) >= 2
+    assert not set(without_hub[0].relays) & set(without_hub[1].relays)
+
+
+def test_full_links_are_left_out_even_when_direct() -> None:
+    links = table(np.array([[0, 10, 30], [10, 0, 30], [30, 30, 0]], dtype=float))
+    full = np.zeros((3, 3), dtype=bool)
+    full[0, 1] = True
+    assert [path.nodes for path in PathFinder(links, "e0", (), full).candidates("e1")] == [("e0", "e2", "e1")]
+    full[2, 1] = True
+    assert PathFinder(links, "e0", (), full).candidates("e1") == []
+
+
+def test_a_backup_without_room_serves_only_when_there_is_no_other() -> None:
+    links = table(np.array([[0, 10, 10, 30], [10, 0, 1, 1], [10, 1, 0, 1], [30, 1, 1, 0]], dtype=float))
+    options = PathFinder(links, "e0").candidates("e1")
+    roomy = decide_backup(options, options[0], (), has_room=lambda path: "e2" not in path.relays)
+    assert roomy is not None
+    assert roomy.relays == ("e3",)
+    assert decide_backup(options, options[0], (), has_room=lambda _path: False) is not None
+
+
+def test_the_cheapest_path_that_loses_too_much_is_passed_over() -> None:
+    costs = np.array([[0, 100, 60], [100, 0, 60], [60, 60, 0]], dtype=float)
+    links = table(costs)
+    lossy = np.zeros((3, 3))
+    lossy[0, 1] = 0.05
+    links = replace(
+        links, fresh_loss_ratio=lossy, hops=hop_rows(links.cost_ms, links.rtt_ms, lossy, lossy, links.measured)
+    )
+    found = PathFinder(links, "e0").candidates("e1")
+    assert [path.nodes for path in found][:2] == [("e0", "e2", "e1"), ("e0", "e1")]
+    assert found[1].cost_ms < found[0].cost_ms

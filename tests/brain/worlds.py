@@ -66,7 +66,10 @@ class Fleet:
         self.silent: set[str] = set()
         self.last_report = dict.fromkeys(self.edges, self.now)
         self.cpu: dict[str, float] = {}
+        self.viewers: dict[str, int] = {}
+        self.places = dict(PLACES)
         self.streams: dict[str, StreamState] = {}
+        self.watched: dict[str, set[str]] = {}
         self.state: BrainState = start(self.now)
         self.decision: Decision | None = None
 
@@ -88,9 +91,13 @@ class Fleet:
             self.claims[pair] = replace(self.claims[pair], reachable=False)
 
     def publish(self, room: str, source: str, watched_at: Iterable[str] = ()) -> None:
-        """A live stream, and edges that have it over their present routes."""
-        active = {edge: (source, edge) for edge in watched_at}
-        self.streams[room] = StreamState(room, 1, source, active)
+        """A live stream, and edges that take it over whatever route they are given."""
+        self.streams[room] = StreamState(room, 1, source)
+        self.watched[room] = set(watched_at)
+
+    def restart_control(self) -> None:
+        """A new leader: nothing is remembered, media flows on."""
+        self.state = start(self.now)
 
     def tick(self, seconds: float = 1.0) -> Decision:
         """Time passes, everyone reports, the brain decides."""
@@ -106,9 +113,10 @@ class Fleet:
             EdgeState(
                 edge_id=edge,
                 region=edge,
-                latitude_degrees=PLACES[edge][0] if edge in PLACES else None,
-                longitude_degrees=PLACES[edge][1] if edge in PLACES else None,
+                latitude_degrees=self.places[edge][0] if edge in self.places else None,
+                longitude_degrees=self.places[edge][1] if edge in self.places else None,
                 cpu_ratio=self.cpu.get(edge, 0.0),
+                viewers=self.viewers.get(edge, 0),
                 last_report_at=self.last_report[edge],
             )
             for edge in self.edges
@@ -116,7 +124,17 @@ class Fleet:
         snapshot = Snapshot(edges, tuple(self.claims.values()), tuple(self.streams.values()))
         self.decision = decide(snapshot, self.state, self.now)
         self.state = self.decision.state
+        self._flow()
         return self.decision
+
+    def _flow(self) -> None:
+        """Media follows the routes: the next report says so."""
+        assert self.decision is not None
+        paths: dict[str, dict[str, tuple[str, ...]]] = {room: {} for room in self.streams}
+        for route in self.decision.table.routes:
+            if route.edge_id in self.watched[route.room]:
+                paths[route.room][route.edge_id] = route.primary[::-1]
+        self.streams = {room: replace(each, active_paths=paths[room]) for room, each in self.streams.items()}
 
     def run(self, seconds: int) -> None:
         """As many reports, one a second."""
