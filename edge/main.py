@@ -206,6 +206,7 @@ def _mesh_settings(settings: EdgeSettings, dataplane: Dataplane | None, http_url
             StaticRoute(route.room, route.source_edge, route.primary, route.backup) for route in mesh.static_routes
         ),
         keep_last_good=mesh.keep_last_good,
+        egress_mbit_per_s=mesh.egress_mbit_per_s,
         clock_offset_ms=mesh.clock_offset_ms,
     )
 

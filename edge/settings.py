@@ -226,6 +226,9 @@ class Mesh(Section):
     keep_last_good: bool = True
     """Routes, the directory of streams and token keys stay in force while control is away, and are read from disk at
     start. Switched off, they are forgotten as soon as control is gone; that shows what they are worth."""
+    egress_mbit_per_s: Annotated[float, Field(ge=0)] = 0.0
+    """What this machine's uplink carries. Control sends no new streams over an edge that uses 95 % of it; 0: unknown,
+    only CPU and trunks count."""
     clock_offset_ms: float = 0.0
     """Shifts this edge's wall clock; for tests of the claim that clock errors change no route."""
 

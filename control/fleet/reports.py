@@ -32,7 +32,8 @@ REASONS = (
 )
 
 _DELAYS = ("rtt_ms", "rtt_variance_ms", "rtt_min_ms", "rtt_p50_ms", "jitter_ms")
-_RATIOS = ("loss_2s_ratio", "loss_30s_ratio", "loss_10min_ratio")
+_RATIOS = ("loss_2s_ratio", "loss_30s_ratio", "loss_10min_ratio", "echo_loss_30s_ratio")
+_BURSTS = ("mean_burst_packets", "echo_mean_burst_packets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,9 @@ def to_claim(link: telemetry_pb2.LinkMeasurement, reporter: str, now: float) -> 
         packets_10min=link.packets_10min,
         mean_burst_packets=link.mean_burst_packets,
         utilisation=link.utilisation,
+        echo_loss_30s_ratio=link.echo_loss_30s_ratio,
+        echo_packets_30s=link.echo_packets_30s,
+        echo_mean_burst_packets=link.echo_mean_burst_packets,
         received_at=now,
     )
 
@@ -126,7 +130,8 @@ def _check_link(
     for name in _RATIOS:
         yield from _number(f"{field}.{name}", getattr(link, name), 0.0, 1.0)
     yield from _number(f"{field}.age_ms", link.age_ms, 0.0, RAW_MAX_MS)
-    yield from _number(f"{field}.mean_burst_packets", link.mean_burst_packets, 0.0, 1e6)
+    for name in _BURSTS:
+        yield from _number(f"{field}.{name}", getattr(link, name), 0.0, 1e6)
     yield from _number(f"{field}.utilisation", link.utilisation, 0.0, 64.0)
     for name in ("one_way_p50_raw_ms", "one_way_p95_raw_ms"):
         if link.HasField(name):  # type: ignore[arg-type]

@@ -40,6 +40,8 @@ class StreamSample:
     viewers: int
     active_path: tuple[str, ...]
     phase: str
+    # Media bytes that have arrived since the source appeared here.
+    bytes_received: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class DataplaneSample:
     load: EdgeLoad
     # CPU seconds of the packet path's threads since their start, by thread.
     cpu_seconds: Mapping[str, float]
+    # Bytes to all trunks since the start.
+    trunk_bytes_sent: int = 0
 
 
 class MeshPort(Protocol):
@@ -126,8 +130,10 @@ class NativePort:
                 viewers=stream.viewers,
                 active_path=tuple(stream.path),
                 phase=stream.phase,
+                bytes_received=stream.bytes,
             )
             for stream in snapshot.streams
         )
+        trunk_bytes_sent = sum(trunk.bytes_sent for trunk in snapshot.trunks)
         load = EdgeLoad(hosts=snapshot.hosts, viewers=snapshot.viewers)
-        return DataplaneSample(trunks, streams, load, dict(snapshot.cpu_seconds))
+        return DataplaneSample(trunks, streams, load, dict(snapshot.cpu_seconds), trunk_bytes_sent)

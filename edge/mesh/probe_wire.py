@@ -4,10 +4,11 @@ Both ends of a pair share a key from control. Each datagram is numbered per dire
 included, so that nothing of one pair or direction can be replayed into another; anything else gets no reply and is
 counted under the reason given here.
 
-    version 1 | kind 1 | instance 8 | number 8 | clock_us 8 | echoed_number 8 | held_us 8 | sender 1+n | mac 16
+    version 1 | kind 1 | instance 8 | number 8 | clock_us 8 | echoed_number 8 | nonce 8 | sender 1+n | mac 16
 
 `instance` names the sender's process, `clock_us` is its wall clock when it sent. An echo names the probe it answers and
-how long it was held.
+repeats its nonce, which nobody can know who has not received the probe: an answer sent ahead of its question is
+noticed. There is no field for the time an echo was held, because whoever answers would gain by overstating it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import struct
 from dataclasses import dataclass
 from enum import Enum
 
-VERSION = 1
+VERSION = 2
 _FIXED = struct.Struct("!BBQQqQQ")
 # HMAC-SHA256 cut to 128 bit (RFC 2104 section 5).
 MAC_BYTES = 16
@@ -41,6 +42,7 @@ class ProbeDrop(Enum):
     BAD_MAC = "bad_mac"
     REPLAYED = "replayed"
     UNSOLICITED = "unsolicited"
+    WRONG_NONCE = "wrong_nonce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Probe:
     number: int
     clock_us: int
     echoed_number: int
-    held_us: int
+    nonce: int
     sender: str
 
 
@@ -60,7 +62,7 @@ def encode(probe: Probe, receiver: str, key: bytes) -> bytes:
     """The datagram with its MAC."""
     sender = probe.sender.encode()
     body = _FIXED.pack(
-        VERSION, probe.kind.value, probe.instance, probe.number, probe.clock_us, probe.echoed_number, probe.held_us
+        VERSION, probe.kind.value, probe.instance, probe.number, probe.clock_us, probe.echoed_number, probe.nonce
     )
     body += bytes((len(sender),)) + sender
     return body + _mac(body, receiver, key)
@@ -87,8 +89,8 @@ def decode(datagram: bytes, receiver: str, key: bytes) -> Probe | ProbeDrop:
     body, mac = datagram[:-MAC_BYTES], datagram[-MAC_BYTES:]
     if not hmac.compare_digest(mac, _mac(body, receiver, key)):
         return ProbeDrop.BAD_MAC
-    _, kind, instance, number, clock_us, echoed_number, held_us = _FIXED.unpack_from(datagram)
-    return Probe(Kind(kind), instance, number, clock_us, echoed_number, held_us, sender)
+    _, kind, instance, number, clock_us, echoed_number, nonce = _FIXED.unpack_from(datagram)
+    return Probe(Kind(kind), instance, number, clock_us, echoed_number, nonce, sender)
 
 
 def _mac(body: bytes, receiver: str, key: bytes) -> bytes:

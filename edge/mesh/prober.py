@@ -8,6 +8,7 @@ the pair's key.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -104,6 +105,7 @@ class Prober:
         self._clock_us = clock_us
         self._on_drop = on_drop
         self._instance = clock_us() // 1000
+        self._nonce_key = secrets.token_bytes(16)
         self._peers: dict[str, PeerProbe] = {}
         self._targets: dict[str, ProbeTarget] = {}
         self._changed = asyncio.Event()
@@ -123,7 +125,14 @@ class Prober:
             peer = self._peers.get(target.edge_id)
             if peer is None or peer.key != target.key:
                 own = self._identity.edge_id
-                peer = PeerProbe(own, target.edge_id, target.key, instance=self._instance, now=self._clock())
+                peer = PeerProbe(
+                    own,
+                    target.edge_id,
+                    target.key,
+                    nonce_key=self._nonce_key,
+                    instance=self._instance,
+                    now=self._clock(),
+                )
                 self._peers[target.edge_id] = peer
             peer.warm = target.warm
         self._changed.set()

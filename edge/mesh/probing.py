@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -46,19 +48,28 @@ class Measurement:
     loss_10min_ratio: float
     packets_10min: int
     mean_burst_packets: float
+    # Of our own probes: what the peer's echoes prove lost on either way.
+    echo_loss_30s_ratio: float = 0.0
+    echo_packets_30s: int = 0
+    echo_mean_burst_packets: float = 0.0
 
 
 class PeerProbe:
     """Both directions of one pair. `now` is monotonic seconds, `clock_us` this edge's wall clock in microseconds."""
 
-    def __init__(self, own_id: str, peer_id: str, key: bytes, *, instance: int, now: float) -> None:
+    def __init__(self, own_id: str, peer_id: str, key: bytes, *, nonce_key: bytes, instance: int, now: float) -> None:
+        """`key` is the pair's; `nonce_key` is this process's own secret, from which its nonces come."""
         self.peer_id = peer_id
         self.key = key
         self.warm = False
         self._own_id = own_id
+        self._nonce_key = nonce_key
         self._instance = instance
         self._number = 0
-        self._outstanding: OrderedDict[int, float] = OrderedDict()
+        # Number -> (when it was sent, the count of probes so far: echoes share the numbers).
+        self._outstanding: OrderedDict[int, tuple[float, int]] = OrderedDict()
+        self._probes = 0
+        self._echoes = LossEstimator()
         self._rtt = RttEstimator()
         self._one_way = OneWayEstimator()
         self._loss = LossEstimator()
@@ -82,10 +93,12 @@ class PeerProbe:
     def make_probe(self, *, now: float, clock_us: int) -> bytes:
         """The next probe, ready to send."""
         self._number += 1
-        self._outstanding[self._number] = now
+        self._probes += 1
+        self._outstanding[self._number] = (now, self._probes)
         while len(self._outstanding) > OUTSTANDING_MAX:
             self._outstanding.popitem(last=False)
-        probe = Probe(Kind.PROBE, self._instance, self._number, clock_us, 0, 0, self._own_id)
+        nonce = self._nonce(self._number)
+        probe = Probe(Kind.PROBE, self._instance, self._number, clock_us, 0, nonce, self._own_id)
         return encode(probe, self.peer_id, self.key)
 
     def handle_datagram(self, datagram: bytes, *, now: float, clock_us: int) -> bytes | ProbeDrop | None:
@@ -96,13 +109,15 @@ class PeerProbe:
         if self._is_replay(probe, now):
             return ProbeDrop.REPLAYED
         if probe.kind is Kind.ECHO:
-            sent_at = self._outstanding.pop(probe.echoed_number, None)
-            if sent_at is None:
+            if probe.nonce != self._nonce(probe.echoed_number):
+                return ProbeDrop.WRONG_NONCE
+            asked = self._outstanding.pop(probe.echoed_number, None)
+            if asked is None:
                 return ProbeDrop.UNSOLICITED
-            rtt_ms = (now - sent_at) * 1000 - probe.held_us / 1000
-            # A peer that claims to have held the echo for longer than it took gains nothing.
-            if rtt_ms > 0:
-                self._rtt.handle_sample(rtt_ms, now=now)
+            sent_at, probes = asked
+            self._echoes.handle_packet(probes, now=now)
+            # What the peer needs to answer counts as its path: a time it may subtract would be a time to lie about.
+            self._rtt.handle_sample((now - sent_at) * 1000, now=now)
         self._received += 1
         self._heard_at = now
         self._loss.handle_packet(probe.number, now=now)
@@ -110,7 +125,7 @@ class PeerProbe:
         if probe.kind is Kind.ECHO:
             return None
         self._number += 1
-        echo = Probe(Kind.ECHO, self._instance, self._number, clock_us, probe.number, 0, self._own_id)
+        echo = Probe(Kind.ECHO, self._instance, self._number, clock_us, probe.number, probe.nonce, self._own_id)
         return encode(echo, self.peer_id, self.key)
 
     def measure(self, *, now: float, excuse_s: float = 0.0) -> Measurement | None:
@@ -126,6 +141,8 @@ class PeerProbe:
         loss_2s, packets_2s = self._loss.fresh(now=now)
         loss_30s, packets_30s = self._loss.steady(now=now)
         loss_10min, packets_10min = self._loss.long(now=now)
+        self._echoes.settle(now=now)
+        echo_loss, echo_packets = self._echoes.steady(now=now)
         return Measurement(
             reachable=now - self._heard_at < silent_after + excuse_s,
             age_ms=max(0.0, (now - self._heard_at) * 1000),
@@ -143,7 +160,14 @@ class PeerProbe:
             loss_10min_ratio=loss_10min,
             packets_10min=packets_10min,
             mean_burst_packets=self._loss.mean_burst_packets(now=now),
+            echo_loss_30s_ratio=echo_loss,
+            echo_packets_30s=echo_packets,
+            echo_mean_burst_packets=self._echoes.mean_burst_packets(now=now),
         )
+
+    def _nonce(self, number: int) -> int:
+        message = self.peer_id.encode() + number.to_bytes(8, "big")
+        return int.from_bytes(hmac.digest(self._nonce_key, message, hashlib.sha256)[:8], "big")
 
     def _is_replay(self, probe: Probe, now: float) -> bool:
         if probe.instance != self._peer_instance:

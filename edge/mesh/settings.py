@@ -54,6 +54,8 @@ class MeshSettings:
     static_routes: tuple[StaticRoute, ...] = ()
     # Whether the last slice outlives the connection to control.
     keep_last_good: bool = True
+    # What the machine's uplink carries; 0: unknown, so that only CPU and trunks count.
+    egress_mbit_per_s: float = 0.0
     # Test only: this edge's probe clock runs ahead by so much.
     clock_offset_ms: float = 0.0
     software_version: str = ""

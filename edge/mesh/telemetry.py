@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from edge.mesh.estimators import LONG_MEMORY_S, DecayingRatio, WindowMinimum, WindowQuantiles
 from edge.mesh.port import DataplaneSample, TrunkSample
@@ -20,7 +21,9 @@ REPORT_EVERY_S = 1.0
 # Media flows when the trunk has brought so many packets within the fresh window; heartbeats alone are 20.
 MEDIA_MIN_PACKETS_2S = 60
 TRUNK_WINDOW_S = 2.0
-# Heartbeats come ten times a second while a stream crosses the trunk.
+# Of an edge's own loads, as of the links' utilisation.
+LOAD_WINDOW_S = 5.0
+# Heartbeats come ten times a second while a stream crosses the trunk; a blackout of 200 ms is no silence.
 TRUNK_HEARD_S = 0.5
 # A number travels when it has moved so far since it was last sent; all travel with the full report.
 CHANGE_RATIO = 0.05
@@ -77,6 +80,20 @@ class TrunkHistory:
         base = next((entry for entry in self._counters if now - entry[0] <= window_s + 0.5), self._counters[-1])
         return received + lost - base[1] - base[2]
 
+    def is_heard(self, *, now: float) -> bool:
+        """Whether anything has arrived lately, or since the reading before when readings are far apart."""
+        if not self._counters:
+            return False
+        base = next((entry for entry in reversed(self._counters) if now - entry[0] >= TRUNK_HEARD_S), self._counters[0])
+        return self._counters[-1][1] > base[1]
+
+    def lost_together(self) -> float:
+        """How many packets go missing together, as a lost packet sees it, over 30 s: the mean of the losses of single
+        readings, weighted by themselves. One blackout among many small bursts is then one event and not a dozen."""
+        losses = [later[2] - former[2] for former, later in pairwise(self._counters)]
+        lost = sum(losses)
+        return sum(each * each for each in losses) / lost if lost else 0.0
+
     def measure(self, trunk: TrunkSample, probed: Measurement | None, *, now: float) -> Measurement:
         """The trunk's word on loss and round trip; one-way delay stays with the probes, whose clock is one for all
         links."""
@@ -100,23 +117,51 @@ class TrunkHistory:
             packets_30s=self.packets(30.0, now=now),
             loss_10min_ratio=long_loss,
             packets_10min=long_packets,
-            mean_burst_packets=trunk.mean_burst_packets,
+            mean_burst_packets=max(trunk.mean_burst_packets, self.lost_together()),
         )
 
 
 _NOTHING = Measurement(True, 0.0, 0.0, 0.0, 0.0, 0.0, None, None, 0.0, 0.0, 0, 0.0, 0, 0.0, 0, 0.0)
 
 
+class EgressHistory:
+    """Share of the uplink in use: what goes to trunks, and each stream's bytes once per viewer."""
+
+    def __init__(self, capacity_bytes_per_s: float) -> None:
+        self._capacity = capacity_bytes_per_s
+        self._streams: dict[tuple[str, int], int] = {}
+        self._trunks: int | None = None
+        self._sent: deque[tuple[float, int]] = deque()
+
+    def utilisation(self, sample: DataplaneSample, *, now: float) -> float:
+        """Takes a reading; the ratio over 5 s, 0 when the capacity is unknown."""
+        sent = max(0, sample.trunk_bytes_sent - (sample.trunk_bytes_sent if self._trunks is None else self._trunks))
+        streams = {(stream.room, stream.incarnation): stream.bytes_received for stream in sample.streams}
+        for stream in sample.streams:
+            before = self._streams.get((stream.room, stream.incarnation), stream.bytes_received)
+            sent += max(0, stream.bytes_received - before) * stream.viewers
+        self._streams, self._trunks = streams, sample.trunk_bytes_sent
+        self._sent.append((now, sent))
+        while len(self._sent) > 2 and now - self._sent[1][0] >= LOAD_WINDOW_S:
+            self._sent.popleft()
+        seconds = now - self._sent[0][0]
+        # The first reading only says where the window begins.
+        carried = sum(count for _, count in self._sent) - self._sent[0][1]
+        return carried / seconds / self._capacity if self._capacity > 0 and seconds > 0 else 0.0
+
+
 class Telemetry:
     """Holds what was sent, says what is new and whether it is urgent."""
 
-    def __init__(self, description: edge_pb2.EdgeDescription) -> None:
+    def __init__(self, description: edge_pb2.EdgeDescription, *, egress_bytes_per_s: float = 0.0) -> None:
+        """`egress_bytes_per_s` is what the machine's uplink carries; 0: nobody has said."""
         self._description = description
+        self._egress = EgressHistory(egress_bytes_per_s)
         self._trunks: dict[str, TrunkHistory] = {}
         self._links: dict[str, LinkReport] = {}
         self._streams: dict[tuple[str, int], telemetry_pb2.StreamReport] = {}
         self._load = edge_pb2.EdgeLoad()
-        self._cpu: tuple[float, Mapping[str, float]] | None = None
+        self._cpu: deque[tuple[float, Mapping[str, float]]] = deque()
         self._sent_links: dict[str, LinkReport] = {}
         self._sent_streams: dict[tuple[str, int], telemetry_pb2.StreamReport] = {}
         self._sequence = 0
@@ -158,7 +203,7 @@ class Telemetry:
             hosts=sample.load.hosts,
             viewers=sample.load.viewers,
             cpu_ratio=self._cpu_ratio(sample.cpu_seconds, now),
-            egress_utilisation=sample.load.egress_utilisation,
+            egress_utilisation=self._egress.utilisation(sample, now=now),
             draining=draining,
         )
 
@@ -205,11 +250,12 @@ class Telemetry:
         history = self._trunks.setdefault(peer, TrunkHistory())
         history.handle_sample(trunk, now=now)
         flows = trunk.connected and history.packets(TRUNK_WINDOW_S, now=now) >= MEDIA_MIN_PACKETS_2S
-        if flows:
+        # Media of two seconds ago does not vouch for a link that is silent now: the prober says soon what became of it.
+        if flows and (probed is None or history.is_heard(now=now)):
             return LinkReport(peer, True, history.measure(trunk, probed, now=now), trunk.utilisation)
         if probed is None:
             return None
-        if not probed.reachable and trunk.connected and history.packets(TRUNK_HEARD_S, now=now) > 0:
+        if not probed.reachable and trunk.connected and history.is_heard(now=now):
             # The prober's word is not the last one: heartbeats and acknowledged packets cross this link right now.
             probed = replace(probed, reachable=True)
             if probed.rtt_ms <= 0:
@@ -217,12 +263,18 @@ class Telemetry:
         return LinkReport(peer, False, probed, trunk.utilisation)
 
     def _cpu_ratio(self, seconds: Mapping[str, float], now: float) -> float:
-        """The busiest thread's share of a core: one shard that is full refuses, whatever the others do."""
-        before, self._cpu = self._cpu, (now, seconds)
-        if before is None or now <= before[0]:
+        """The busiest thread's share of a core over 5 s: one shard that is full refuses, whatever the others do; one
+        key frame fills nothing."""
+        if self._cpu and any(value < self._cpu[-1][1].get(thread, 0.0) for thread, value in seconds.items()):
+            self._cpu.clear()
+        self._cpu.append((now, seconds))
+        while len(self._cpu) > 2 and now - self._cpu[1][0] >= LOAD_WINDOW_S:
+            self._cpu.popleft()
+        began, before = self._cpu[0]
+        if now <= began:
             return 0.0
-        spent = [value - before[1].get(thread, value) for thread, value in seconds.items()]
-        return max(0.0, max(spent, default=0.0)) / (now - before[0])
+        spent = [value - before.get(thread, value) for thread, value in seconds.items()]
+        return max(0.0, max(spent, default=0.0)) / (now - began)
 
 
 def _encode(link: LinkReport) -> telemetry_pb2.LinkMeasurement:
@@ -247,6 +299,9 @@ def _encode(link: LinkReport) -> telemetry_pb2.LinkMeasurement:
         packets_10min=measured.packets_10min,
         mean_burst_packets=measured.mean_burst_packets,
         utilisation=link.utilisation,
+        echo_loss_30s_ratio=measured.echo_loss_30s_ratio,
+        echo_packets_30s=measured.echo_packets_30s,
+        echo_mean_burst_packets=measured.echo_mean_burst_packets,
     )
 
 
@@ -271,6 +326,7 @@ def _has_changed(link: LinkReport, sent: LinkReport | None) -> bool:
         (new.loss_2s_ratio, old.loss_2s_ratio),
         (new.loss_30s_ratio, old.loss_30s_ratio),
         (new.loss_10min_ratio, old.loss_10min_ratio),
+        (new.echo_loss_30s_ratio, old.echo_loss_30s_ratio),
     )
     # Raw delays may be huge by their clocks: what counts is the round trip's scale.
     scale = max(CHANGE_MS, CHANGE_RATIO * old.rtt_ms)
@@ -293,4 +349,15 @@ def _is_urgent(link: LinkReport, sent: LinkReport | None) -> bool:
         return True
     if link.utilisation > URGENT_UTILISATION >= sent.utilisation:
         return True
-    return old.rtt_ms > 0 and new.rtt_ms > URGENT_P95_RATIO * old.rtt_ms + CHANGE_MS
+    if old.rtt_ms <= 0:
+        return False
+    # The window of the quantiles is a minute long: a path that has become slow shows in the smoothed round trip first.
+    slower = new.rtt_ms > URGENT_P95_RATIO * old.rtt_ms + CHANGE_MS
+    return slower or _p95_ms(new) > URGENT_P95_RATIO * _p95_ms(old) + CHANGE_MS
+
+
+def _p95_ms(measured: Measurement) -> float:
+    """The late packets' one-way delay without the clocks' offset."""
+    if measured.one_way_p50_raw_ms is None or measured.one_way_p95_raw_ms is None:
+        return measured.rtt_p50_ms / 2
+    return measured.rtt_p50_ms / 2 + measured.one_way_p95_raw_ms - measured.one_way_p50_raw_ms

@@ -13,6 +13,7 @@ from edge.mesh.probe_wire import DATAGRAM_MAX_BYTES, Kind, Probe, ProbeDrop, dec
 from edge.mesh.probing import VERDICT_PACKETS, PeerProbe
 
 KEY = bytes(range(32))
+NONCE_KEY = b"this process only"
 
 
 @dataclass
@@ -27,8 +28,8 @@ class Pair:
     def __post_init__(self) -> None:
         self.rng = random.Random(5)
         self.ends = {
-            "sg": PeerProbe("sg", "fra", KEY, instance=1, now=self.now),
-            "fra": PeerProbe("fra", "sg", KEY, instance=1, now=self.now),
+            "sg": PeerProbe("sg", "fra", KEY, nonce_key=NONCE_KEY, instance=1, now=self.now),
+            "fra": PeerProbe("fra", "sg", KEY, nonce_key=NONCE_KEY, instance=1, now=self.now),
         }
 
     def clock_us(self, end: str, now: float) -> int:
@@ -84,6 +85,16 @@ def test_loss_is_counted_where_it_arrives() -> None:
     assert measured.loss_10min_ratio == pytest.approx(0.1, rel=0.35), "seed 5"
 
 
+def test_missing_echoes_tell_of_both_ways() -> None:
+    pair = Pair(loss=0.1)
+    pair.run(600)
+    measured = pair.ends["fra"].measure(now=pair.now)
+    assert measured is not None
+    assert measured.echo_loss_30s_ratio == pytest.approx(0.19, abs=0.08), "seed 5"
+    # One echo in 0.1 s, remembered for 30 s.
+    assert 150 <= measured.echo_packets_30s <= 310
+
+
 def test_bursts_are_long_until_there_is_a_verdict() -> None:
     pair = Pair()
     assert pair.ends["sg"].burst_packets == 10
@@ -121,7 +132,7 @@ def test_a_process_that_stood_still_does_not_blame_its_peers() -> None:
 
 
 def test_a_peer_that_never_answers_is_reported_unreachable() -> None:
-    lonely = PeerProbe("sg", "fra", KEY, instance=1, now=0.0)
+    lonely = PeerProbe("sg", "fra", KEY, nonce_key=NONCE_KEY, instance=1, now=0.0)
     assert lonely.measure(now=1.0) is None
     measured = lonely.measure(now=10.0)
     assert measured is not None
@@ -135,21 +146,21 @@ def _probe(**fields: object) -> Probe:
         "number": 1,
         "clock_us": 0,
         "echoed_number": 0,
-        "held_us": 0,
+        "nonce": 0,
         "sender": "sg",
     }
     return Probe(**{**values, **fields})  # type: ignore[arg-type]
 
 
 def test_replayed_probes_get_no_second_answer() -> None:
-    fra = PeerProbe("fra", "sg", KEY, instance=1, now=0.0)
+    fra = PeerProbe("fra", "sg", KEY, nonce_key=NONCE_KEY, instance=1, now=0.0)
     datagram = encode(_probe(), "fra", KEY)
     assert isinstance(fra.handle_datagram(datagram, now=0.0, clock_us=0), bytes)
     assert fra.handle_datagram(datagram, now=0.1, clock_us=0) is ProbeDrop.REPLAYED
 
 
 def test_recordings_of_an_earlier_process_are_replays() -> None:
-    fra = PeerProbe("fra", "sg", KEY, instance=1, now=0.0)
+    fra = PeerProbe("fra", "sg", KEY, nonce_key=NONCE_KEY, instance=1, now=0.0)
     assert isinstance(fra.handle_datagram(encode(_probe(instance=9), "fra", KEY), now=0.0, clock_us=0), bytes)
     old = encode(_probe(instance=8, number=5), "fra", KEY)
     assert fra.handle_datagram(old, now=0.1, clock_us=0) is ProbeDrop.REPLAYED
@@ -157,27 +168,46 @@ def test_recordings_of_an_earlier_process_are_replays() -> None:
 
 
 def test_an_echo_to_nothing_is_unsolicited() -> None:
-    fra = PeerProbe("fra", "sg", KEY, instance=1, now=0.0)
-    echo = encode(_probe(kind=Kind.ECHO, echoed_number=77), "fra", KEY)
-    assert fra.handle_datagram(echo, now=0.0, clock_us=0) is ProbeDrop.UNSOLICITED
+    sg = PeerProbe("sg", "fra", KEY, nonce_key=NONCE_KEY, instance=1, now=0.0)
+    asked = decode(sg.make_probe(now=0.0, clock_us=0), "fra", KEY)
+    assert isinstance(asked, Probe)
+    answers = [
+        encode(_probe(kind=Kind.ECHO, sender="fra", number=number, echoed_number=1, nonce=asked.nonce), "sg", KEY)
+        for number in (1, 2)
+    ]
+    assert sg.handle_datagram(answers[0], now=0.16, clock_us=0) is None
+    assert sg.handle_datagram(answers[1], now=0.16, clock_us=0) is ProbeDrop.UNSOLICITED
+
+
+def test_an_answer_ahead_of_its_question_is_noticed() -> None:
+    sg = PeerProbe("sg", "fra", KEY, nonce_key=NONCE_KEY, instance=1, now=0.0)
+    seen = decode(sg.make_probe(now=0.0, clock_us=0), "fra", KEY)
+    assert isinstance(seen, Probe)
+    sg.make_probe(now=1.0, clock_us=0)
+    # The liar knows that probe 2 is on its way, but has not received it.
+    early = encode(_probe(kind=Kind.ECHO, sender="fra", echoed_number=2, nonce=seen.nonce), "sg", KEY)
+    assert sg.handle_datagram(early, now=1.001, clock_us=0) is ProbeDrop.WRONG_NONCE
+    assert sg.measure(now=1.2) is None
 
 
 def test_a_probe_reflected_to_its_sender_is_no_probe() -> None:
-    sg = PeerProbe("sg", "fra", KEY, instance=1, now=0.0)
+    sg = PeerProbe("sg", "fra", KEY, nonce_key=NONCE_KEY, instance=1, now=0.0)
     mirrored = sg.make_probe(now=0.0, clock_us=0)
     assert sg.handle_datagram(mirrored, now=0.1, clock_us=0) is ProbeDrop.BAD_MAC
 
 
-def test_holding_an_echo_for_longer_than_it_took_gains_nothing() -> None:
-    sg = PeerProbe("sg", "fra", KEY, instance=1, now=0.0)
-    sg.make_probe(now=0.0, clock_us=0)
-    echo = encode(_probe(kind=Kind.ECHO, sender="fra", echoed_number=1, held_us=10_000_000), "sg", KEY)
-    assert sg.handle_datagram(echo, now=0.16, clock_us=0) is None
-    assert sg.measure(now=0.2) is None
+def test_nonces_of_other_probes_pairs_and_processes_differ() -> None:
+    def nonce(peer: str, nonce_key: bytes, number: int) -> int:
+        sg = PeerProbe("sg", peer, KEY, nonce_key=nonce_key, instance=1, now=0.0)
+        sent = [decode(sg.make_probe(now=0.0, clock_us=0), peer, KEY) for _ in range(number)][-1]
+        assert isinstance(sent, Probe)
+        return sent.nonce
+
+    assert len({nonce("fra", b"a", 1), nonce("fra", b"a", 2), nonce("iad", b"a", 1), nonce("fra", b"b", 1)}) == 4
 
 
 def test_wire_round_trip() -> None:
-    probe = _probe(kind=Kind.ECHO, clock_us=-5, echoed_number=2**40, held_us=7, sender="fra")
+    probe = _probe(kind=Kind.ECHO, clock_us=-5, echoed_number=2**40, nonce=7, sender="fra")
     datagram = encode(probe, "sg", KEY)
     assert len(datagram) <= DATAGRAM_MAX_BYTES
     assert read_sender(datagram) == "fra"

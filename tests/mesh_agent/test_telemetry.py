@@ -118,6 +118,44 @@ def test_a_living_trunk_outweighs_silent_probes(telemetry: Telemetry) -> None:
     assert not telemetry.make_report(now=3.0).links[0].reachable
 
 
+def media(
+    telemetry: Telemetry, since: float, until: float, probed: Measurement = PROBED, *, silent_from: float = 1e9
+) -> None:
+    """A reading every quarter of a second; 240 packets a second until the link falls silent."""
+    for tick in range(int(since * 4) + 1, int(until * 4) + 1):
+        trunk = replace(TRUNK, packets_received=int(240 * min(tick / 4, silent_from)))
+        telemetry.handle_sample(sample(trunk), {"fra": probed}, draining=False, now=tick / 4)
+
+
+def test_a_trunk_that_fell_silent_is_the_probers_to_judge(telemetry: Telemetry) -> None:
+    media(telemetry, 0.0, 10.0)
+    assert telemetry.make_report(now=10.0).links[0].measured_by == telemetry_pb2.MEASURED_BY_TRUNK
+    media(telemetry, 10.0, 11.0, replace(PROBED, reachable=False), silent_from=10.1)
+    assert telemetry.is_urgent
+    (link,) = telemetry.make_report(now=11.0).links
+    assert not link.reachable
+
+
+def test_a_blackout_among_small_bursts_is_one_event(telemetry: Telemetry) -> None:
+    lost = 0
+    for tick in range(121):
+        lost += 48 if tick == 100 else 3 * (tick % 10 == 0)
+        trunk = replace(TRUNK, packets_received=60 * tick, packets_lost=lost)
+        telemetry.handle_sample(sample(trunk), {"fra": PROBED}, draining=False, now=tick / 4)
+    (link,) = telemetry.make_report(now=30.0).links
+    # Twelve bursts of 3 and one of 48: a lost packet was most likely lost in the great one.
+    assert link.mean_burst_packets == pytest.approx((11 * 9 + 48**2) / (11 * 3 + 48), rel=0.05)
+
+
+def test_a_blackout_of_a_fifth_of_a_second_silences_no_trunk(telemetry: Telemetry) -> None:
+    media(telemetry, 0.0, 10.0)
+    telemetry.make_report(now=10.0)
+    # Even when the prober thinks so.
+    media(telemetry, 10.0, 10.25, replace(PROBED, reachable=False), silent_from=10.05)
+    assert telemetry.turned == ()
+    assert not telemetry.is_urgent
+
+
 @pytest.mark.parametrize(
     ("change", "urgent"),
     [
@@ -152,3 +190,40 @@ def test_cpu_is_the_busiest_thread(telemetry: Telemetry) -> None:
     assert report.load.cpu_ratio == pytest.approx(0.6)
     assert report.load.draining
     assert (report.load.hosts, report.load.viewers) == (1, 2)
+
+
+def test_late_packets_are_urgent_whatever_the_clocks_say(telemetry: Telemetry) -> None:
+    telemetry.handle_sample(sample(), {"fra": PROBED}, draining=False, now=0.0)
+    telemetry.make_report(now=0.0)
+    # 82 ms of delay at the 95th percentile, behind a clock that is five seconds off.
+    near = replace(PROBED, one_way_p95_raw_ms=-4885.0)
+    telemetry.handle_sample(sample(), {"fra": near}, draining=False, now=0.25)
+    assert not telemetry.is_urgent
+    late = replace(PROBED, one_way_p95_raw_ms=-4870.0)
+    telemetry.handle_sample(sample(), {"fra": late}, draining=False, now=0.5)
+    assert telemetry.is_urgent
+
+
+def test_one_busy_moment_fills_no_core(telemetry: Telemetry) -> None:
+    for tick in range(41):
+        busy = 0.25 if tick == 40 else 0.0
+        telemetry.handle_sample(sample(cpu=busy), {}, draining=False, now=tick * 0.25)
+    assert telemetry.make_report(now=10.0).load.cpu_ratio == pytest.approx(0.05)
+
+
+def test_egress_is_trunks_and_one_copy_per_viewer() -> None:
+    telemetry = Telemetry(edge_pb2.EdgeDescription(), egress_bytes_per_s=10_000.0)
+    for second in range(11):
+        stream = StreamSample("demo", 4, True, ("vp8",), 3, (), "source", bytes_received=1_000 * second)
+        reading = DataplaneSample((), (stream,), EdgeLoad(), {}, trunk_bytes_sent=2_000 * second)
+        telemetry.handle_sample(reading, {}, draining=False, now=float(second))
+    # 2,000 to trunks and 3 x 1,000 to viewers, each second.
+    assert telemetry.make_report(now=10.0).load.egress_utilisation == pytest.approx(0.5)
+
+
+def test_egress_of_unknown_capacity_is_no_load() -> None:
+    telemetry = Telemetry(edge_pb2.EdgeDescription())
+    for second in range(3):
+        reading = DataplaneSample((), (), EdgeLoad(), {}, trunk_bytes_sent=10**9 * second)
+        telemetry.handle_sample(reading, {}, draining=False, now=float(second))
+    assert telemetry.make_report(now=2.0).load.egress_utilisation == 0.0

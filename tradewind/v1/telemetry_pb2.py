@@ -25,23 +25,23 @@ _sym_db = _symbol_database.Default()
 from tradewind.v1 import edge_pb2 as tradewind_dot_v1_dot_edge__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctradewind/v1/telemetry.proto\x12\x0ctradewind.v1\x1a\x17tradewind/v1/edge.proto\"\x87\x04\n\x0fLinkMeasurement\x12\x14\n\x0cpeer_edge_id\x18\x01 \x01(\t\x12-\n\x0bmeasured_by\x18\x02 \x01(\x0e\x32\x18.tradewind.v1.MeasuredBy\x12\x11\n\treachable\x18\x03 \x01(\x08\x12\x0e\n\x06\x61ge_ms\x18\x04 \x01(\x01\x12\x0e\n\x06rtt_ms\x18\x05 \x01(\x01\x12\x17\n\x0frtt_variance_ms\x18\x06 \x01(\x01\x12\x12\n\nrtt_min_ms\x18\x07 \x01(\x01\x12\x12\n\nrtt_p50_ms\x18\x08 \x01(\x01\x12\x1f\n\x12one_way_p50_raw_ms\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x1f\n\x12one_way_p95_raw_ms\x18\n \x01(\x01H\x01\x88\x01\x01\x12\x11\n\tjitter_ms\x18\x0b \x01(\x01\x12\x15\n\rloss_2s_ratio\x18\x0c \x01(\x01\x12\x12\n\npackets_2s\x18\r \x01(\r\x12\x16\n\x0eloss_30s_ratio\x18\x0e \x01(\x01\x12\x13\n\x0bpackets_30s\x18\x0f \x01(\r\x12\x18\n\x10loss_10min_ratio\x18\x10 \x01(\x01\x12\x15\n\rpackets_10min\x18\x11 \x01(\r\x12\x1a\n\x12mean_burst_packets\x18\x12 \x01(\x01\x12\x13\n\x0butilisation\x18\x13 \x01(\x01\x42\x15\n\x13_one_way_p50_raw_msB\x15\n\x13_one_way_p95_raw_ms\"\x85\x01\n\x0cStreamReport\x12\x0c\n\x04room\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\r\n\x05local\x18\x03 \x01(\x08\x12\x0e\n\x06\x63odecs\x18\x04 \x03(\t\x12\x0f\n\x07viewers\x18\x05 \x01(\r\x12\x13\n\x0b\x61\x63tive_path\x18\x06 \x03(\t\x12\r\n\x05phase\x18\x07 \x01(\t\".\n\tStreamKey\x12\x0c\n\x04room\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\"\xae\x02\n\rReportRequest\x12\x17\n\x0fsequence_number\x18\x01 \x01(\x04\x12\x0c\n\x04\x66ull\x18\x02 \x01(\x08\x12\x32\n\x0b\x64\x65scription\x18\x03 \x01(\x0b\x32\x1d.tradewind.v1.EdgeDescription\x12$\n\x04load\x18\x04 \x01(\x0b\x32\x16.tradewind.v1.EdgeLoad\x12,\n\x05links\x18\x05 \x03(\x0b\x32\x1d.tradewind.v1.LinkMeasurement\x12+\n\x07streams\x18\x06 \x03(\x0b\x32\x1a.tradewind.v1.StreamReport\x12\x12\n\ngone_links\x18\x07 \x03(\t\x12-\n\x0cgone_streams\x18\x08 \x03(\x0b\x32\x17.tradewind.v1.StreamKey\"9\n\x0eReportResponse\x12\x14\n\x0cleader_epoch\x18\x01 \x01(\x04\x12\x11\n\tsend_full\x18\x02 \x01(\x08*W\n\nMeasuredBy\x12\x1b\n\x17MEASURED_BY_UNSPECIFIED\x10\x00\x12\x15\n\x11MEASURED_BY_PROBE\x10\x01\x12\x15\n\x11MEASURED_BY_TRUNK\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctradewind/v1/telemetry.proto\x12\x0ctradewind.v1\x1a\x17tradewind/v1/edge.proto\"\xdf\x04\n\x0fLinkMeasurement\x12\x14\n\x0cpeer_edge_id\x18\x01 \x01(\t\x12-\n\x0bmeasured_by\x18\x02 \x01(\x0e\x32\x18.tradewind.v1.MeasuredBy\x12\x11\n\treachable\x18\x03 \x01(\x08\x12\x0e\n\x06\x61ge_ms\x18\x04 \x01(\x01\x12\x0e\n\x06rtt_ms\x18\x05 \x01(\x01\x12\x17\n\x0frtt_variance_ms\x18\x06 \x01(\x01\x12\x12\n\nrtt_min_ms\x18\x07 \x01(\x01\x12\x12\n\nrtt_p50_ms\x18\x08 \x01(\x01\x12\x1f\n\x12one_way_p50_raw_ms\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x1f\n\x12one_way_p95_raw_ms\x18\n \x01(\x01H\x01\x88\x01\x01\x12\x11\n\tjitter_ms\x18\x0b \x01(\x01\x12\x15\n\rloss_2s_ratio\x18\x0c \x01(\x01\x12\x12\n\npackets_2s\x18\r \x01(\r\x12\x16\n\x0eloss_30s_ratio\x18\x0e \x01(\x01\x12\x13\n\x0bpackets_30s\x18\x0f \x01(\r\x12\x18\n\x10loss_10min_ratio\x18\x10 \x01(\x01\x12\x15\n\rpackets_10min\x18\x11 \x01(\r\x12\x1a\n\x12mean_burst_packets\x18\x12 \x01(\x01\x12\x13\n\x0butilisation\x18\x13 \x01(\x01\x12\x1b\n\x13\x65\x63ho_loss_30s_ratio\x18\x14 \x01(\x01\x12\x18\n\x10\x65\x63ho_packets_30s\x18\x15 \x01(\r\x12\x1f\n\x17\x65\x63ho_mean_burst_packets\x18\x16 \x01(\x01\x42\x15\n\x13_one_way_p50_raw_msB\x15\n\x13_one_way_p95_raw_ms\"\x85\x01\n\x0cStreamReport\x12\x0c\n\x04room\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\r\n\x05local\x18\x03 \x01(\x08\x12\x0e\n\x06\x63odecs\x18\x04 \x03(\t\x12\x0f\n\x07viewers\x18\x05 \x01(\r\x12\x13\n\x0b\x61\x63tive_path\x18\x06 \x03(\t\x12\r\n\x05phase\x18\x07 \x01(\t\".\n\tStreamKey\x12\x0c\n\x04room\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\"\xae\x02\n\rReportRequest\x12\x17\n\x0fsequence_number\x18\x01 \x01(\x04\x12\x0c\n\x04\x66ull\x18\x02 \x01(\x08\x12\x32\n\x0b\x64\x65scription\x18\x03 \x01(\x0b\x32\x1d.tradewind.v1.EdgeDescription\x12$\n\x04load\x18\x04 \x01(\x0b\x32\x16.tradewind.v1.EdgeLoad\x12,\n\x05links\x18\x05 \x03(\x0b\x32\x1d.tradewind.v1.LinkMeasurement\x12+\n\x07streams\x18\x06 \x03(\x0b\x32\x1a.tradewind.v1.StreamReport\x12\x12\n\ngone_links\x18\x07 \x03(\t\x12-\n\x0cgone_streams\x18\x08 \x03(\x0b\x32\x17.tradewind.v1.StreamKey\"9\n\x0eReportResponse\x12\x14\n\x0cleader_epoch\x18\x01 \x01(\x04\x12\x11\n\tsend_full\x18\x02 \x01(\x08*W\n\nMeasuredBy\x12\x1b\n\x17MEASURED_BY_UNSPECIFIED\x10\x00\x12\x15\n\x11MEASURED_BY_PROBE\x10\x01\x12\x15\n\x11MEASURED_BY_TRUNK\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tradewind.v1.telemetry_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MEASUREDBY']._serialized_start=1141
-  _globals['_MEASUREDBY']._serialized_end=1228
+  _globals['_MEASUREDBY']._serialized_start=1229
+  _globals['_MEASUREDBY']._serialized_end=1316
   _globals['_LINKMEASUREMENT']._serialized_start=72
-  _globals['_LINKMEASUREMENT']._serialized_end=591
-  _globals['_STREAMREPORT']._serialized_start=594
-  _globals['_STREAMREPORT']._serialized_end=727
-  _globals['_STREAMKEY']._serialized_start=729
-  _globals['_STREAMKEY']._serialized_end=775
-  _globals['_REPORTREQUEST']._serialized_start=778
-  _globals['_REPORTREQUEST']._serialized_end=1080
-  _globals['_REPORTRESPONSE']._serialized_start=1082
-  _globals['_REPORTRESPONSE']._serialized_end=1139
+  _globals['_LINKMEASUREMENT']._serialized_end=679
+  _globals['_STREAMREPORT']._serialized_start=682
+  _globals['_STREAMREPORT']._serialized_end=815
+  _globals['_STREAMKEY']._serialized_start=817
+  _globals['_STREAMKEY']._serialized_end=863
+  _globals['_REPORTREQUEST']._serialized_start=866
+  _globals['_REPORTREQUEST']._serialized_end=1168
+  _globals['_REPORTRESPONSE']._serialized_start=1170
+  _globals['_REPORTRESPONSE']._serialized_end=1227
 # @@protoc_insertion_point(module_scope)

@@ -67,6 +67,9 @@ class LinkMeasurement(_message.Message):
     PACKETS_10MIN_FIELD_NUMBER: _builtins.int
     MEAN_BURST_PACKETS_FIELD_NUMBER: _builtins.int
     UTILISATION_FIELD_NUMBER: _builtins.int
+    ECHO_LOSS_30S_RATIO_FIELD_NUMBER: _builtins.int
+    ECHO_PACKETS_30S_FIELD_NUMBER: _builtins.int
+    ECHO_MEAN_BURST_PACKETS_FIELD_NUMBER: _builtins.int
     peer_edge_id: _builtins.str
     measured_by: Global___MeasuredBy.ValueType
     reachable: _builtins.bool
@@ -98,6 +101,12 @@ class LinkMeasurement(_message.Message):
     mean_burst_packets: _builtins.float
     utilisation: _builtins.float
     """Share of the link's window in use over 5 s, reporter -> peer."""
+    echo_loss_30s_ratio: _builtins.float
+    """Of the reporter's own probes, 30 s: those that the peer's echoes prove lost on either way. Control holds it against what
+    the peer says about the direction reporter -> peer.
+    """
+    echo_packets_30s: _builtins.int
+    echo_mean_burst_packets: _builtins.float
     def __init__(
         self,
         *,
@@ -120,10 +129,13 @@ class LinkMeasurement(_message.Message):
         packets_10min: _builtins.int = ...,
         mean_burst_packets: _builtins.float = ...,
         utilisation: _builtins.float = ...,
+        echo_loss_30s_ratio: _builtins.float = ...,
+        echo_packets_30s: _builtins.int = ...,
+        echo_mean_burst_packets: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_one_way_p50_raw_ms", b"_one_way_p50_raw_ms", "_one_way_p95_raw_ms", b"_one_way_p95_raw_ms", "one_way_p50_raw_ms", b"one_way_p50_raw_ms", "one_way_p95_raw_ms", b"one_way_p95_raw_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_one_way_p50_raw_ms", b"_one_way_p50_raw_ms", "_one_way_p95_raw_ms", b"_one_way_p95_raw_ms", "age_ms", b"age_ms", "jitter_ms", b"jitter_ms", "loss_10min_ratio", b"loss_10min_ratio", "loss_2s_ratio", b"loss_2s_ratio", "loss_30s_ratio", b"loss_30s_ratio", "mean_burst_packets", b"mean_burst_packets", "measured_by", b"measured_by", "one_way_p50_raw_ms", b"one_way_p50_raw_ms", "one_way_p95_raw_ms", b"one_way_p95_raw_ms", "packets_10min", b"packets_10min", "packets_2s", b"packets_2s", "packets_30s", b"packets_30s", "peer_edge_id", b"peer_edge_id", "reachable", b"reachable", "rtt_min_ms", b"rtt_min_ms", "rtt_ms", b"rtt_ms", "rtt_p50_ms", b"rtt_p50_ms", "rtt_variance_ms", b"rtt_variance_ms", "utilisation", b"utilisation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_one_way_p50_raw_ms", b"_one_way_p50_raw_ms", "_one_way_p95_raw_ms", b"_one_way_p95_raw_ms", "age_ms", b"age_ms", "echo_loss_30s_ratio", b"echo_loss_30s_ratio", "echo_mean_burst_packets", b"echo_mean_burst_packets", "echo_packets_30s", b"echo_packets_30s", "jitter_ms", b"jitter_ms", "loss_10min_ratio", b"loss_10min_ratio", "loss_2s_ratio", b"loss_2s_ratio", "loss_30s_ratio", b"loss_30s_ratio", "mean_burst_packets", b"mean_burst_packets", "measured_by", b"measured_by", "one_way_p50_raw_ms", b"one_way_p50_raw_ms", "one_way_p95_raw_ms", b"one_way_p95_raw_ms", "packets_10min", b"packets_10min", "packets_2s", b"packets_2s", "packets_30s", b"packets_30s", "peer_edge_id", b"peer_edge_id", "reachable", b"reachable", "rtt_min_ms", b"rtt_min_ms", "rtt_ms", b"rtt_ms", "rtt_p50_ms", b"rtt_p50_ms", "rtt_variance_ms", b"rtt_variance_ms", "utilisation", b"utilisation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__one_way_p50_raw_ms: _TypeAlias = _typing.Literal["one_way_p50_raw_ms"]  # noqa: Y015
     _WhichOneofArgType__one_way_p50_raw_ms: _TypeAlias = _typing.Literal["_one_way_p50_raw_ms", b"_one_way_p50_raw_ms"]  # noqa: Y015
