@@ -30,6 +30,7 @@ CONSOLE_REASONS = (
     "wan_unreachable",
     *_ANYWHERE,
 )
+SLICE_KINDS = ("whole", "delta")
 STREAM_ENDS = ("invalid_report", "closed", "no_identity")
 
 
@@ -53,12 +54,20 @@ class ControlMetrics:
         self.report_streams = counter(
             "tradewind_control_report_streams_ended_total", "Telemetry streams that ended.", "reason", STREAM_ENDS
         )
-        self.slices_pushed = Counter("tradewind_control_slices_pushed_total", "Slices sent.", registry=self.registry)
+        self._slices_pushed = counter(
+            "tradewind_control_slices_pushed_total", "Slices sent, whole or as what changed.", "kind", SLICE_KINDS
+        )
+        self._slice_bytes = counter(
+            "tradewind_control_slices_pushed_bytes_total", "Bytes of slices sent.", "kind", SLICE_KINDS
+        )
         self.slices_applied = Counter(
             "tradewind_control_slices_applied_total", "Slices that edges work with.", registry=self.registry
         )
         self.slices_rejected = counter(
             "tradewind_control_slices_rejected_total", "Slices that edges refused.", "reason", SLICE_REASONS
+        )
+        self.edges_refusing = Gauge(
+            "tradewind_control_edges_refusing", "Edges that refused their newest slice.", registry=self.registry
         )
         self.enrolments = counter(
             "tradewind_control_enrolments_total", "Requests for a certificate.", "result", ENROLMENT_RESULTS
@@ -80,6 +89,12 @@ class ControlMetrics:
         )
         for status in ("up", "suspect", "down"):
             self.edges.labels(status)
+
+    def handle_pushed(self, *, whole: bool, size_bytes: int) -> None:
+        """A slice went out."""
+        kind = "whole" if whole else "delta"
+        self._slices_pushed.labels(kind).inc()
+        self._slice_bytes.labels(kind).inc(size_bytes)
 
     def handle_table(self, table: RouteTable) -> None:
         """Takes gauges from a fresh decision."""

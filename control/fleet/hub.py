@@ -12,10 +12,11 @@ from pathlib import Path
 from control.fleet.authority import Authority, write_private
 from control.fleet.planner import Planner, Slice
 from control.fleet.registry import FleetRegistry
+from control.fleet.wire import encode_delta, encode_slice
 from control.metrics import ControlMetrics
 from tradewind.common.logging import get_logger
 from tradewind.common.slice_reasons import SLICE_REASONS
-from tradewind.v1 import edge_pb2, routes_pb2, telemetry_pb2
+from tradewind.v1 import routes_pb2, telemetry_pb2
 
 log = get_logger(__name__)
 
@@ -23,12 +24,6 @@ log = get_logger(__name__)
 URGENT_SETTLE_S = 0.05
 # Decisions of a large fleet take long; reports and pages must have the loop in between.
 DECIDE_SHARE = 0.25
-
-_STATUS = {
-    "up": edge_pb2.EDGE_STATUS_UP,
-    "suspect": edge_pb2.EDGE_STATUS_SUSPECT,
-    "down": edge_pb2.EDGE_STATUS_DOWN,
-}
 
 
 class FleetHub:
@@ -55,6 +50,7 @@ class FleetHub:
         self._changed: dict[str, asyncio.Event] = {}
         self._decided = asyncio.Condition()
         self._rejections: dict[str, tuple[str, str]] = {}
+        self._applied: dict[str, tuple[int, int]] = {}
         metrics.leader_epoch.set(leader_epoch)
 
     async def run(self) -> None:
@@ -103,59 +99,36 @@ class FleetHub:
 
     def encode(self, edge_id: str, slice_: Slice) -> routes_pb2.RouteSlice:
         """The slice as it crosses the wire, keys included."""
-        return routes_pb2.RouteSlice(
-            leader_epoch=self.leader_epoch,
-            version=slice_.version,
-            neighbours=[
-                routes_pb2.Neighbour(
-                    edge_id=record.edge_id,
-                    region=record.region,
-                    latitude_degrees=record.latitude_degrees,
-                    longitude_degrees=record.longitude_degrees,
-                    status=_STATUS[verdict],
-                    trunk_address=record.trunk_address,
-                    probe_address=record.probe_address,
-                    http_url=record.http_url,
-                )
-                for record, verdict in slice_.neighbours
-            ],
-            probe_targets=[
-                routes_pb2.ProbeTarget(
-                    edge_id=target.edge_id,
-                    pace=routes_pb2.PROBE_PACE_BACKUP if target.warm else routes_pb2.PROBE_PACE_CANDIDATE,
-                    key=self.authority.pair_key(edge_id, target.edge_id),
-                )
-                for target in slice_.probe_targets
-            ],
-            routes=[
-                routes_pb2.StreamRoute(
-                    room=route.room,
-                    incarnation=route.incarnation,
-                    source_edge=route.source_edge,
-                    primary=route.primary,
-                    backup=route.backup,
-                    reason=route.reason,
-                    cost_ms=route.cost_ms,
-                    delay_ms=route.delay_ms,
-                )
-                for route in slice_.routes
-            ],
-            token_keys=[
-                routes_pb2.TokenKey(key_id=key_id, public_key=raw) for key_id, raw in self.authority.token_public_keys()
-            ],
-        )
+        return encode_slice(edge_id, slice_, self.leader_epoch, self.authority)
 
-    def handle_applied(self, edge_id: str) -> None:
+    def encode_delta(self, edge_id: str, base: Slice, slice_: Slice) -> routes_pb2.RouteDelta | None:
+        """What has changed since `base`, or None when the edge has not said that it works with that."""
+        if self._applied.get(edge_id) != (self.leader_epoch, base.version):
+            return None
+        return encode_delta(edge_id, base, slice_, self.leader_epoch, self.authority)
+
+    def handle_applied(self, edge_id: str, leader_epoch: int, version: int) -> None:
         """The edge works with what it was sent."""
+        self.handle_following(edge_id, leader_epoch, version)
         self._rejections.pop(edge_id, None)
+        self.metrics.edges_refusing.set(len(self._rejections))
         self.metrics.slices_applied.inc()
+
+    def handle_following(self, edge_id: str, leader_epoch: int, version: int) -> None:
+        """What the edge works with."""
+        self._applied[edge_id] = (leader_epoch, version)
 
     def handle_rejected(self, edge_id: str, version: int, reason: str, detail: str) -> None:
         """The edge keeps what it had, and says why."""
         known = reason if reason in SLICE_REASONS else "rejected"
         self.metrics.slices_rejected.labels(known).inc()
         self._rejections[edge_id] = (reason[:64], detail[:512])
+        self.metrics.edges_refusing.set(len(self._rejections))
         log.warning("slice_rejected", edge_id=edge_id, version=version, reason=reason[:64], detail=detail[:512])
+
+    def applied(self, edge_id: str) -> tuple[int, int] | None:
+        """The (leader epoch, version) the edge works with, as it said last."""
+        return self._applied.get(edge_id)
 
     def rejection(self, edge_id: str) -> tuple[str, str] | None:
         """Why the edge refused its newest slice, if it did."""

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MappingProxyType
 
 from control.brain import decide, start
-from control.brain.links import light_floor_ms
+from control.brain.probes import probe_partners
 from control.brain.world import EdgeState, EdgeVerdict, Route, RouteTable
 from control.fleet.registry import EdgeRecord, FleetRegistry
 
 # A new leader pushes nothing before it has heard so many of the edges it knew, or so long has passed.
 PUSH_AFTER_HEARD_RATIO = 0.9
 PUSH_AFTER_S = 15.0
-# Whom an edge probes in a large fleet: its neighbourhood, some far landmarks, and a part that changes each minute.
-PROBE_NEAREST = 16
-PROBE_LANDMARKS = 8
-PROBE_ROTATING = 8
-ROTATION_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +61,8 @@ class Planner:
         """Decides; returns the edges whose slice has changed and may be pushed."""
         verdicts = self.plan.table.verdicts
         down = [edge for edge, verdict in verdicts.items() if verdict == "down"]
-        decision = decide(self._registry.snapshot(down), self._state, now)
+        snapshot = self._registry.snapshot(down)
+        decision = decide(snapshot, self._state, now)
         self._state = decision.state
         self.plan.table = decision.table
         if self._on_decided is not None:
@@ -76,11 +72,12 @@ class Planner:
             self.pushing = heard or now - self._started_at >= PUSH_AFTER_S
             if not self.pushing:
                 return []
-        return self._cut(decision.table, now)
+        return self._cut(decision.table, snapshot.edges, now)
 
-    def _cut(self, table: RouteTable, now: float) -> list[str]:
+    def _cut(self, table: RouteTable, edges: Sequence[EdgeState], now: float) -> list[str]:
         reachable = {edge: record for edge, record in sorted(self._registry.edges.items()) if record.described}
         warm = _warm_pairs(table.routes)
+        partners = probe_partners(edges, warm, now)
         routes: dict[str, list[Route]] = {edge: [] for edge in reachable}
         for route in table.routes:
             routes.setdefault(route.edge_id, []).append(route)
@@ -90,9 +87,7 @@ class Planner:
             neighbours = tuple(
                 (record, table.verdicts.get(other, "suspect")) for other, record in reachable.items() if other != edge
             )
-            targets = tuple(
-                ProbeTarget(other, (edge, other) in warm) for other in probe_candidates(edge, reachable, now)
-            )
+            targets = tuple(ProbeTarget(other, (edge, other) in warm) for other in partners.get(edge, ()))
             slice_ = Slice(0, neighbours, targets, tuple(routes.get(edge, ())))
             held = self.plan.slices.get(edge)
             if held is None or _differs(slice_, held):
@@ -107,29 +102,6 @@ class Planner:
         return changed
 
 
-def probe_candidates(edge: str, edges: Mapping[str, EdgeRecord], now: float) -> list[str]:
-    """Whom `edge` probes: everyone in a small fleet, else 16 nearest, 8 landmarks and 8 that change each minute."""
-    others = [other for other in sorted(edges) if other != edge]
-    if len(others) <= PROBE_NEAREST + PROBE_LANDMARKS + PROBE_ROTATING or edge not in edges:
-        return others[: PROBE_NEAREST + PROBE_LANDMARKS + PROBE_ROTATING]
-    floor = light_floor_ms(tuple(_place(edges[each]) for each in (edge, *others)))[0]
-    by_distance = [
-        other for _, other in sorted((float(floor[position + 1]), other) for position, other in enumerate(others))
-    ]
-    nearest, rest = by_distance[:PROBE_NEAREST], sorted(by_distance[PROBE_NEAREST:])
-    landmarks = rest[:: max(1, len(rest) // PROBE_LANDMARKS)][:PROBE_LANDMARKS]
-    pool = [other for other in rest if other not in landmarks]
-    turn = int(now // ROTATION_S) * PROBE_ROTATING
-    rotating = [pool[(turn + step) % len(pool)] for step in range(min(PROBE_ROTATING, len(pool)))]
-    return sorted({*nearest, *landmarks, *rotating})
-
-
-def _place(record: EdgeRecord) -> EdgeState:
-    return EdgeState(
-        edge_id=record.edge_id, latitude_degrees=record.latitude_degrees, longitude_degrees=record.longitude_degrees
-    )
-
-
 def _warm_pairs(routes: Iterable[Route]) -> set[tuple[str, str]]:
     pairs: set[tuple[str, str]] = set()
     for route in routes:
@@ -141,12 +113,6 @@ def _warm_pairs(routes: Iterable[Route]) -> set[tuple[str, str]]:
 
 def _differs(fresh: Slice, held: Slice) -> bool:
     """Whether an edge would act differently; costs and delays alone are no reason to push."""
-
-    def essence(slice_: Slice) -> tuple[object, ...]:
-        routes = tuple(
-            (route.room, route.incarnation, route.source_edge, route.primary, route.backup, route.reason)
-            for route in slice_.routes
-        )
-        return slice_.neighbours, slice_.probe_targets, routes
-
-    return essence(fresh) != essence(held)
+    if (fresh.neighbours, fresh.probe_targets) != (held.neighbours, held.probe_targets):
+        return True
+    return [route.essence for route in fresh.routes] != [route.essence for route in held.routes]

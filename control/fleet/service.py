@@ -15,6 +15,7 @@ from grpc_status import rpc_status
 
 from control.fleet.authority import CONTROL_NAME
 from control.fleet.hub import FleetHub
+from control.fleet.planner import Slice
 from control.fleet.reports import Violation, check_report
 from tradewind.common.logging import get_logger
 from tradewind.v1 import fleet_pb2, fleet_pb2_grpc, telemetry_pb2
@@ -77,26 +78,32 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
             sender.cancel()
 
     async def _send_slices(self, edge_id: str, changed: asyncio.Event, context: Context) -> None:
-        sent = -1
+        sent: Slice | None = None
         while True:
             await changed.wait()
             changed.clear()
             slice_ = self._hub.slice_for(edge_id)
-            if slice_ is None or slice_.version == sent:
+            if slice_ is None or (sent is not None and slice_.version == sent.version):
                 continue
-            sent = slice_.version
-            self._hub.metrics.slices_pushed.inc()
-            await context.write(fleet_pb2.FollowResponse(slice=self._hub.encode(edge_id, slice_)))
+            delta = None if sent is None else self._hub.encode_delta(edge_id, sent, slice_)
+            if delta is None:
+                response = fleet_pb2.FollowResponse(slice=self._hub.encode(edge_id, slice_))
+            else:
+                response = fleet_pb2.FollowResponse(delta=delta)
+            sent = slice_
+            self._hub.metrics.handle_pushed(whole=delta is None, size_bytes=response.ByteSize())
+            await context.write(response)
 
     def _handle_answer(self, edge_id: str, request: fleet_pb2.FollowRequest) -> None:
         kind = request.WhichOneof("kind")
         if kind == "applied":
-            self._hub.handle_applied(edge_id)
+            self._hub.handle_applied(edge_id, request.applied.leader_epoch, request.applied.version)
         elif kind == "rejected":
             rejected = request.rejected
             self._hub.handle_rejected(edge_id, rejected.version, rejected.reason, rejected.detail)
         elif kind == "start":
             start = request.start
+            self._hub.handle_following(edge_id, start.leader_epoch, start.version)
             log.info("edge_follows", edge_id=edge_id, leader_epoch=start.leader_epoch, version=start.version)
 
     async def _identify(self, context: Context) -> str:

@@ -18,7 +18,7 @@ from edge.mesh.metrics import MeshMetrics
 from edge.mesh.port import MeshPort
 from edge.mesh.prober import Prober
 from edge.mesh.settings import MeshSettings
-from edge.mesh.slices import CheckedSlice, check_slice, load_slice, save_slice
+from edge.mesh.slices import CheckedSlice, check_slice, load_slice, merge_delta, save_slice
 from edge.mesh.telemetry import REPORT_EVERY_S, Telemetry
 from edge.mesh.view import EMPTY_VIEW, FleetView, Route
 from tradewind.common.logging import get_logger
@@ -65,9 +65,13 @@ class MeshAgent:
             clock_us=lambda: unix_us() + round(settings.clock_offset_ms * 1000),
             on_drop=self.metrics.handle_probe_drop,
         )
-        self._telemetry = Telemetry(self._describe(unix_us() // 1000))
+        self._telemetry = Telemetry(
+            self._describe(unix_us() // 1000), egress_bytes_per_s=settings.egress_mbit_per_s * 1e6 / 8
+        )
         self._changed = asyncio.Event()
         self._trunk_addresses: dict[str, str] = {}
+        # The last good slice as it came; what changes is applied to it.
+        self._slice: routes_pb2.RouteSlice | None = None
         self.draining = False
         self.view = EMPTY_VIEW
 
@@ -111,6 +115,7 @@ class MeshAgent:
             return
         try:
             self._apply(check_slice(stored, self._settings, (0, 0)))
+            self._slice = stored
             log.info("stored_routes_used", leader_epoch=stored.leader_epoch, version=stored.version)
         except SliceRefused as error:
             log.warning("stored_routes_refused", reason=error.reason, detail=error.detail)
@@ -196,30 +201,34 @@ class MeshAgent:
 
         try:
             async for response in stub.Follow(outgoing(), wait_for_ready=True):
-                answers.put_nowait(self.handle_slice(response.slice))
+                answers.put_nowait(self.handle_response(response))
         finally:
             if not self._settings.keep_last_good:
                 self._forget()
 
     def _forget(self) -> None:
         """No routes, no peers, no keys: as if control had never spoken."""
-        self._trunk_addresses = {}
+        self._trunk_addresses, self._slice = {}, None
         self._port.apply_routes(())
         self._port.apply_peers({})
         self._prober.apply_targets(())
         self._show(EMPTY_VIEW)
         log.warning("routes_forgotten", reason="mesh.keep_last_good is off")
 
-    def handle_slice(self, message: routes_pb2.RouteSlice) -> fleet_pb2.FollowRequest:
-        """Applies a slice, or keeps what there is; returns the answer to control."""
-        order = {"leader_epoch": message.leader_epoch, "version": message.version}
+    def handle_response(self, response: fleet_pb2.FollowResponse) -> fleet_pb2.FollowRequest:
+        """Applies a slice or a delta, or keeps what there is; returns the answer to control."""
+        kind = response.WhichOneof("kind")
+        news = response.delta if kind == "delta" else response.slice
+        order = {"leader_epoch": news.leader_epoch, "version": news.version}
         try:
+            message = merge_delta(self._slice, response.delta) if kind == "delta" else response.slice
             self._apply(check_slice(message, self._settings, (self.view.leader_epoch, self.view.version)))
         except SliceRefused as error:
             self.metrics.handle_slice(error.reason)
             log.warning("slice_refused", reason=error.reason, detail=error.detail, **order)
             rejected = fleet_pb2.SliceRejected(reason=error.reason, detail=error.detail, **order)
             return fleet_pb2.FollowRequest(rejected=rejected)
+        self._slice = message
         try:
             save_slice(message, self._settings.data_dir)
         except OSError as error:

@@ -79,6 +79,25 @@ def check_slice(message: routes_pb2.RouteSlice, settings: MeshSettings, current:
     return CheckedSlice(view, trunks, tuple(targets))
 
 
+def merge_delta(base: routes_pb2.RouteSlice | None, delta: routes_pb2.RouteDelta) -> routes_pb2.RouteSlice:
+    """The whole slice that control means. Raises SliceRefused when `base`, with which this edge works, is another."""
+    order = (delta.leader_epoch, delta.base_version)
+    if base is None or (base.leader_epoch, base.version) != order:
+        have = "nothing" if base is None else f"{base.leader_epoch}.{base.version}"
+        raise SliceRefused("missing_base", f"changes to {order[0]}.{order[1]}, but this edge works with {have}")
+    whole = routes_pb2.RouteSlice(leader_epoch=delta.leader_epoch, version=delta.version, token_keys=base.token_keys)
+    gone = set(delta.gone_neighbours)
+    neighbours = {each.edge_id: each for each in (*base.neighbours, *delta.neighbours) if each.edge_id not in gone}
+    gone = set(delta.gone_probe_targets)
+    targets = {each.edge_id: each for each in (*base.probe_targets, *delta.probe_targets) if each.edge_id not in gone}
+    gone = set(delta.gone_rooms)
+    routes = {each.room: each for each in (*base.routes, *delta.routes) if each.room not in gone}
+    whole.neighbours.extend(neighbours[edge] for edge in sorted(neighbours))
+    whole.probe_targets.extend(targets[edge] for edge in sorted(targets))
+    whole.routes.extend(routes[room] for room in sorted(routes))
+    return whole
+
+
 def save_slice(message: routes_pb2.RouteSlice, data_dir: Path) -> None:
     """Keeps the slice for the next start; replaced in one step."""
     content = message.SerializeToString(deterministic=True)

@@ -8,6 +8,7 @@ SLICE_REASONS: Final = (
     # Found by the edge before anything of the slice is used.
     "stale_epoch",
     "stale_version",
+    "missing_base",
     "bad_slice",
     "route_loop",
     "unknown_edge",

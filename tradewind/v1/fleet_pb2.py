@@ -26,7 +26,7 @@ from tradewind.v1 import routes_pb2 as tradewind_dot_v1_dot_routes__pb2
 from tradewind.v1 import telemetry_pb2 as tradewind_dot_v1_dot_telemetry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tradewind/v1/fleet.proto\x12\x0ctradewind.v1\x1a\x19tradewind/v1/routes.proto\x1a\x1ctradewind/v1/telemetry.proto\"\xa3\x01\n\rFollowRequest\x12*\n\x05start\x18\x01 \x01(\x0b\x32\x19.tradewind.v1.FollowStartH\x00\x12-\n\x07\x61pplied\x18\x02 \x01(\x0b\x32\x1a.tradewind.v1.SliceAppliedH\x00\x12/\n\x08rejected\x18\x03 \x01(\x0b\x32\x1b.tradewind.v1.SliceRejectedH\x00\x42\x06\n\x04kind\"4\n\x0b\x46ollowStart\x12\x14\n\x0cleader_epoch\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\"5\n\x0cSliceApplied\x12\x14\n\x0cleader_epoch\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\"V\n\rSliceRejected\x12\x14\n\x0cleader_epoch\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"9\n\x0e\x46ollowResponse\x12\'\n\x05slice\x18\x01 \x01(\x0b\x32\x18.tradewind.v1.RouteSlice2\xa0\x01\n\x0c\x46leetService\x12G\n\x06Report\x12\x1b.tradewind.v1.ReportRequest\x1a\x1c.tradewind.v1.ReportResponse(\x01\x30\x01\x12G\n\x06\x46ollow\x12\x1b.tradewind.v1.FollowRequest\x1a\x1c.tradewind.v1.FollowResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tradewind/v1/fleet.proto\x12\x0ctradewind.v1\x1a\x19tradewind/v1/routes.proto\x1a\x1ctradewind/v1/telemetry.proto\"\xa3\x01\n\rFollowRequest\x12*\n\x05start\x18\x01 \x01(\x0b\x32\x19.tradewind.v1.FollowStartH\x00\x12-\n\x07\x61pplied\x18\x02 \x01(\x0b\x32\x1a.tradewind.v1.SliceAppliedH\x00\x12/\n\x08rejected\x18\x03 \x01(\x0b\x32\x1b.tradewind.v1.SliceRejectedH\x00\x42\x06\n\x04kind\"4\n\x0b\x46ollowStart\x12\x14\n\x0cleader_epoch\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\"5\n\x0cSliceApplied\x12\x14\n\x0cleader_epoch\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\"V\n\rSliceRejected\x12\x14\n\x0cleader_epoch\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"n\n\x0e\x46ollowResponse\x12)\n\x05slice\x18\x01 \x01(\x0b\x32\x18.tradewind.v1.RouteSliceH\x00\x12)\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x18.tradewind.v1.RouteDeltaH\x00\x42\x06\n\x04kind2\xa0\x01\n\x0c\x46leetService\x12G\n\x06Report\x12\x1b.tradewind.v1.ReportRequest\x1a\x1c.tradewind.v1.ReportResponse(\x01\x30\x01\x12G\n\x06\x46ollow\x12\x1b.tradewind.v1.FollowRequest\x1a\x1c.tradewind.v1.FollowResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,7 +42,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SLICEREJECTED']._serialized_start=374
   _globals['_SLICEREJECTED']._serialized_end=460
   _globals['_FOLLOWRESPONSE']._serialized_start=462
-  _globals['_FOLLOWRESPONSE']._serialized_end=519
-  _globals['_FLEETSERVICE']._serialized_start=522
-  _globals['_FLEETSERVICE']._serialized_end=682
+  _globals['_FOLLOWRESPONSE']._serialized_end=572
+  _globals['_FLEETSERVICE']._serialized_start=575
+  _globals['_FLEETSERVICE']._serialized_end=735
 # @@protoc_insertion_point(module_scope)

@@ -106,7 +106,7 @@ class SliceRejected(_message.Message):
     leader_epoch: _builtins.int
     version: _builtins.int
     reason: _builtins.str
-    """snake_case, also the metric label: stale_epoch, route_loop, unknown_edge, ..."""
+    """snake_case, also the metric label: stale_epoch, missing_base, route_loop, unknown_edge, ..."""
     detail: _builtins.str
     def __init__(
         self,
@@ -129,17 +129,25 @@ class FollowResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SLICE_FIELD_NUMBER: _builtins.int
+    DELTA_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def slice(self) -> _routes_pb2.RouteSlice: ...
+    def slice(self) -> _routes_pb2.RouteSlice:
+        """First message, and whenever the edge's last answer does not name the slice before."""
+
+    @_builtins.property
+    def delta(self) -> _routes_pb2.RouteDelta: ...
     def __init__(
         self,
         *,
         slice: _routes_pb2.RouteSlice | None = ...,
+        delta: _routes_pb2.RouteDelta | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["slice", b"slice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "kind", b"kind", "slice", b"slice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["slice", b"slice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "kind", b"kind", "slice", b"slice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["slice", "delta"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___FollowResponse: _TypeAlias = FollowResponse  # noqa: Y015

@@ -60,7 +60,7 @@ class FleetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Follow(self, request_iterator, context):
-        """Routes out: the newest slice at once, then one whenever it changes. Every slice is answered.
+        """Routes out: the newest slice at once, then what changes. Every slice and every delta is answered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,7 @@ class FleetServiceStub:
     Report: _grpc.StreamStreamMultiCallable[_telemetry_pb2.ReportRequest, _telemetry_pb2.ReportResponse]
     """Telemetry in. A report that breaks the rules ends the stream with INVALID_ARGUMENT and google.rpc.BadRequest details."""
     Follow: _grpc.StreamStreamMultiCallable[_fleet_pb2.FollowRequest, _fleet_pb2.FollowResponse]
-    """Routes out: the newest slice at once, then one whenever it changes. Every slice is answered."""
+    """Routes out: the newest slice at once, then what changes. Every slice and every delta is answered."""
 
 @_typing.type_check_only
 class FleetServiceAsyncStub(FleetServiceStub):
@@ -47,7 +47,7 @@ class FleetServiceAsyncStub(FleetServiceStub):
     Report: _aio.StreamStreamMultiCallable[_telemetry_pb2.ReportRequest, _telemetry_pb2.ReportResponse]  # type: ignore[assignment]
     """Telemetry in. A report that breaks the rules ends the stream with INVALID_ARGUMENT and google.rpc.BadRequest details."""
     Follow: _aio.StreamStreamMultiCallable[_fleet_pb2.FollowRequest, _fleet_pb2.FollowResponse]  # type: ignore[assignment]
-    """Routes out: the newest slice at once, then one whenever it changes. Every slice is answered."""
+    """Routes out: the newest slice at once, then what changes. Every slice and every delta is answered."""
 
 class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
     """Between an edge and control, always over mutual TLS. The caller's edge id is the DNS name in its certificate."""
@@ -66,6 +66,6 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_fleet_pb2.FollowRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_fleet_pb2.FollowResponse], _abc.AsyncIterator[_fleet_pb2.FollowResponse]]:
-        """Routes out: the newest slice at once, then one whenever it changes. Every slice is answered."""
+        """Routes out: the newest slice at once, then what changes. Every slice and every delta is answered."""
 
 def add_FleetServiceServicer_to_server(servicer: FleetServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

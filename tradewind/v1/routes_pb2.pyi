@@ -193,7 +193,7 @@ Global___TokenKey: _TypeAlias = TokenKey  # noqa: Y015
 
 @_typing.final
 class RouteSlice(_message.Message):
-    """Everything one edge needs to work, and to go on working without control. Each slice is whole."""
+    """Everything one edge needs to work, and to go on working without control."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -231,3 +231,60 @@ class RouteSlice(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RouteSlice: _TypeAlias = RouteSlice  # noqa: Y015
+
+@_typing.final
+class RouteDelta(_message.Message):
+    """What has changed since the slice `base_version` of the same epoch; all else stays as it was there. Sent only to an edge that
+    has said that it works with the base. Token keys never change within an epoch.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEADER_EPOCH_FIELD_NUMBER: _builtins.int
+    BASE_VERSION_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    NEIGHBOURS_FIELD_NUMBER: _builtins.int
+    GONE_NEIGHBOURS_FIELD_NUMBER: _builtins.int
+    PROBE_TARGETS_FIELD_NUMBER: _builtins.int
+    GONE_PROBE_TARGETS_FIELD_NUMBER: _builtins.int
+    ROUTES_FIELD_NUMBER: _builtins.int
+    GONE_ROOMS_FIELD_NUMBER: _builtins.int
+    leader_epoch: _builtins.int
+    base_version: _builtins.int
+    version: _builtins.int
+    @_builtins.property
+    def neighbours(self) -> _containers.RepeatedCompositeFieldContainer[Global___Neighbour]:
+        """New or changed, each whole."""
+
+    @_builtins.property
+    def gone_neighbours(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def probe_targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProbeTarget]: ...
+    @_builtins.property
+    def gone_probe_targets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamRoute]:
+        """A room has one route."""
+
+    @_builtins.property
+    def gone_rooms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        leader_epoch: _builtins.int = ...,
+        base_version: _builtins.int = ...,
+        version: _builtins.int = ...,
+        neighbours: _abc.Iterable[Global___Neighbour] | None = ...,
+        gone_neighbours: _abc.Iterable[_builtins.str] | None = ...,
+        probe_targets: _abc.Iterable[Global___ProbeTarget] | None = ...,
+        gone_probe_targets: _abc.Iterable[_builtins.str] | None = ...,
+        routes: _abc.Iterable[Global___StreamRoute] | None = ...,
+        gone_rooms: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_version", b"base_version", "gone_neighbours", b"gone_neighbours", "gone_probe_targets", b"gone_probe_targets", "gone_rooms", b"gone_rooms", "leader_epoch", b"leader_epoch", "neighbours", b"neighbours", "probe_targets", b"probe_targets", "routes", b"routes", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteDelta: _TypeAlias = RouteDelta  # noqa: Y015
