@@ -22,7 +22,7 @@ from control.api.app import console_app, enrolment_app, metrics_app
 from control.api.demo import DemoLinks
 from control.fleet.authority import Authority
 from control.fleet.hub import FleetHub, next_leader_epoch
-from control.fleet.registry import FleetRegistry
+from control.fleet.registry import EdgeFacts, FleetRegistry
 from control.fleet.service import FleetServer
 from control.metrics import ControlMetrics
 from control.settings import ControlSettings
@@ -69,7 +69,11 @@ async def _serve(
         join_secrets=[secret.get_secret_value() for secret in settings.join_secrets],
         now=datetime.datetime.now(datetime.UTC),
     )
-    registry = FleetRegistry(settings.data_dir / "fleet.json", read_tariffs(settings.brain.tariffs_csv))
+    registry = FleetRegistry(
+        settings.data_dir / "fleet.json",
+        read_tariffs(settings.brain.tariffs_csv),
+        read_edge_facts(settings.brain.edges_csv),
+    )
     epoch = next_leader_epoch(settings.data_dir)
     hub = FleetHub(
         registry,
@@ -152,3 +156,25 @@ def read_tariffs(path: Path | None) -> dict[tuple[str, str], float]:
                 raise ValueError(f"{path}:{number}: {price} $/GB is no tariff")
             prices[sender, receiver] = price
     return prices
+
+
+def read_edge_facts(path: Path | None) -> dict[str, EdgeFacts]:
+    """What the operator says about edges. Raises ValueError naming the line that cannot be read."""
+    if path is None:
+        return {}
+    facts: dict[str, EdgeFacts] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            place = [(row.get(name) or "").strip() for name in ("latitude_degrees", "longitude_degrees")]
+            edge_id = (row.get("edge_id") or "").strip()
+            try:
+                latitude, longitude = (float(text) if text else None for text in place)
+            except ValueError:
+                raise ValueError(f"{path}:{number}: coordinates are degrees, or both empty") from None
+            if not edge_id or (latitude is None) != (longitude is None):
+                raise ValueError(f"{path}:{number}: columns are edge_id,latitude_degrees,longitude_degrees,...")
+            if latitude is not None and longitude is not None and not (abs(latitude) <= 90 and abs(longitude) <= 180):
+                raise ValueError(f"{path}:{number}: {latitude}, {longitude} is no place on Earth")
+            texts = [(row.get(name) or "").strip() for name in ("provider", "continent")]
+            facts[edge_id] = EdgeFacts(latitude, longitude, *texts)
+    return facts

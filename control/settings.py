@@ -70,6 +70,10 @@ class Brain(Section):
     """Time between decisions when nothing urgent happens."""
     tariffs_csv: Path | None = None
     """Egress prices: columns `from_edge,to_edge,usd_per_gb`. Without it money plays no part."""
+    edges_csv: Path | None = None
+    """What the operator knows about edges: columns `edge_id,latitude_degrees,longitude_degrees,provider,continent`, any
+    but the first may be empty. These coordinates count instead of those an edge gives itself, so that no edge can claim
+    to be nearer than light allows; provider and continent serve to guess a missing price."""
 
 
 class ControlSettings(ProcessSettings):

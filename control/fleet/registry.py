@@ -32,6 +32,16 @@ class EdgeRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class EdgeFacts:
+    """What the operator says about an edge; it counts more than what the edge says."""
+
+    latitude_degrees: float | None = None
+    longitude_degrees: float | None = None
+    provider: str = ""
+    continent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StreamRecord:
     """One stream as one edge sees it."""
 
@@ -62,10 +72,14 @@ class FleetRegistry:
     """Kept current by reports; asked for snapshots. Knows no clock."""
 
     def __init__(
-        self, path: Path | None = None, tariffs_usd_per_gb: Mapping[tuple[str, str], float] | None = None
+        self,
+        path: Path | None = None,
+        tariffs_usd_per_gb: Mapping[tuple[str, str], float] | None = None,
+        facts: Mapping[str, EdgeFacts] | None = None,
     ) -> None:
         """`path` keeps known edges over restarts; None keeps them in memory only."""
         self._path = path
+        self._facts = dict(facts or {})
         self._tariffs = dict(tariffs_usd_per_gb or {})
         self.edges: dict[str, EdgeRecord] = {}
         self.live: dict[str, EdgeLive] = {}
@@ -123,16 +137,25 @@ class FleetRegistry:
         return first or sources != before or bool(lost)
 
     def directory(self, down: Collection[str] = ()) -> dict[str, tuple[str, StreamRecord]]:
-        """Room -> (source edge, its record): the highest incarnation wins, at equal ones the first edge by name."""
+        """Room -> (source edge, its record): the highest incarnation wins, at equal ones the first edge by name.
+
+        A source that this leader has not heard yet is known by those to whom its stream flows: a table without it would
+        end what works.
+        """
         found: dict[str, tuple[str, StreamRecord]] = {}
         for edge_id in sorted(self.live):
             if edge_id in down:
                 continue
             for stream in self.live[edge_id].streams.values():
                 held = found.get(stream.room)
-                if stream.local and (held is None or stream.incarnation > held[1].incarnation):
-                    found[stream.room] = (edge_id, stream)
+                source = edge_id if stream.local else self._unheard_source(stream, down)
+                if source and (held is None or stream.incarnation > held[1].incarnation):
+                    found[stream.room] = (source, stream)
         return found
+
+    def _unheard_source(self, stream: StreamRecord, down: Collection[str]) -> str:
+        source = stream.active_path[0] if stream.active_path else ""
+        return source if source in self.edges and source not in self.live and source not in down else ""
 
     def snapshot(self, down: Collection[str] = ()) -> Snapshot:
         """The fleet for the brain; streams of edges in `down` are over."""
@@ -143,12 +166,18 @@ class FleetRegistry:
                 continue
             # Null island means that nobody has set the coordinates.
             placed = (record.latitude_degrees, record.longitude_degrees) != (0.0, 0.0)
+            own = (record.latitude_degrees, record.longitude_degrees) if placed else (None, None)
+            facts = self._facts.get(edge_id, EdgeFacts())
+            latitude, longitude = own if facts.latitude_degrees is None else _place(facts)
             edges.append(
                 EdgeState(
                     edge_id=edge_id,
                     region=record.region,
-                    latitude_degrees=record.latitude_degrees if placed else None,
-                    longitude_degrees=record.longitude_degrees if placed else None,
+                    latitude_degrees=latitude,
+                    longitude_degrees=longitude,
+                    provider=facts.provider,
+                    continent=facts.continent,
+                    viewers=live.viewers if live else 0,
                     cpu_ratio=live.cpu_ratio if live else 0.0,
                     egress_utilisation=live.egress_utilisation if live else 0.0,
                     draining=live.draining if live else False,
@@ -196,3 +225,7 @@ class FleetRegistry:
         if self._path is not None:
             records = [asdict(record) for _, record in sorted(self.edges.items())]
             write_private(self._path, json.dumps(records, indent=1).encode())
+
+
+def _place(facts: EdgeFacts) -> tuple[float | None, float | None]:
+    return facts.latitude_degrees, facts.longitude_degrees
