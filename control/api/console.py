@@ -30,7 +30,7 @@ def _edges(hub: FleetHub) -> list[dict[str, Any]]:
         if not record.described:
             continue
         live = hub.registry.live.get(edge_id) or EdgeLive(0.0)
-        rejection = hub.rejection(edge_id)
+        rejection, applied = hub.rejection(edge_id), hub.applied(edge_id)
         rows.append(
             {
                 "edge_id": edge_id,
@@ -42,6 +42,7 @@ def _edges(hub: FleetHub) -> list[dict[str, Any]]:
                 "hosts": live.hosts,
                 "viewers": live.viewers,
                 "cpu_ratio": round(live.cpu_ratio, 3),
+                "slice_applied": None if applied is None else {"leader_epoch": applied[0], "version": applied[1]},
                 "slice_rejected": None if rejection is None else {"reason": rejection[0], "detail": rejection[1]},
             }
         )
@@ -68,6 +69,7 @@ def _links(hub: FleetHub) -> list[dict[str, Any]]:
                 "jitter_ms": round(claim.jitter_ms, 2),
                 "utilisation": round(link.utilisation, 3),
                 "cost_ms": round(link.cost_ms, 1),
+                "tariff_guessed": link.tariff_guessed,
                 "measured_by": claim.measured_by,
                 "age_ms": round(claim.age_ms + (now - claim.received_at) * 1000),
             }

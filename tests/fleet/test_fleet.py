@@ -47,6 +47,8 @@ async def test_edges_measure_each_other_and_get_routes_to_a_new_stream(tmp_path:
         assert len(picture["links"]) == 6
         assert picture["streams"][0]["source_edge"] == "sg"
         assert await control.metric("tradewind_control_slices_applied_total") >= 3
+        assert await control.metric('tradewind_control_slices_pushed_total{kind="whole"}') == 3
+        assert await control.metric('tradewind_control_slices_pushed_total{kind="delta"}') >= 3
 
 
 async def test_a_source_that_stops_takes_its_routes_away(tmp_path: Path) -> None:
@@ -191,10 +193,20 @@ async def test_a_slice_the_packet_path_refuses_is_rejected_with_its_reason(tmp_p
         assert edges["fra"].agent.view is before
         row = next(edge for edge in (await control.snapshot())["edges"] if edge["edge_id"] == "fra")
         assert row["slice_rejected"] == {"reason": "route_loop", "detail": "sg passes twice"}
+        assert row["slice_applied"] == {"leader_epoch": before.leader_epoch, "version": before.version}
+        assert await control.metric("tradewind_control_edges_refusing") == 1
         edges["fra"].port.refuse = None
         edges["sg"].port.publish("second")
         await until(lambda: edges["fra"].route("second") == ("fra", "sg"))
         assert edges["fra"].route("demo") == ("fra", "sg")
+
+        async def agreed() -> bool:
+            rows = (await control.snapshot())["edges"]
+            row = next(edge for edge in rows if edge["edge_id"] == "fra")
+            return row["slice_rejected"] is None and row["slice_applied"]["version"] > before.version
+
+        await until(agreed)
+        assert await control.metric("tradewind_control_edges_refusing") == 0
 
 
 @pytest.mark.parametrize(
@@ -335,7 +347,7 @@ async def test_probes_authenticate_both_ways_and_strangers_get_silence(tmp_path:
 
         await until(measured)
         drops = edges["sg"].agent.metrics.render()
-        for reason in ("malformed", "bad_mac", "unknown_peer", "replayed", "unsolicited"):
+        for reason in ("malformed", "bad_mac", "unknown_peer", "replayed", "unsolicited", "wrong_nonce"):
             assert f'tradewind_mesh_probe_drops_total{{reason="{reason}"}} 0.0' in drops
 
 

@@ -81,6 +81,12 @@ async def test_control_dies_and_comes_back_and_no_edge_notices(world: World) -> 
         assert (await world.metric(edge, "tradewind_mesh_leader_epoch"))[""] == epoch
     routes = {edge: (await world.metric(edge, "tradewind_mesh_routes"))[""] for edge in ("sg", "fra", "iad")}
     assert routes == {"sg": 0.0, "fra": 1.0, "iad": 1.0}
+    # An edge that starts anew meanwhile has its routes from its own disk.
+    world.kill_edge("iad")
+    await world.restart_edge("iad")
+    assert (await world.metric("iad", "tradewind_mesh_control_connected"))[""] == 0.0
+    assert (await world.metric("iad", "tradewind_mesh_routes"))[""] == 1.0
+    assert (await world.metric("iad", "tradewind_mesh_leader_epoch"))[""] == epoch
     await world.restart_control()
     await world.wait_for_route("demo", "fra", lambda route: bool(route["backup"]), timeout_s=60)
     assert (await world.console())["leader_epoch"] == epoch + 1
