@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from control.brain.attraction import Attraction
@@ -16,7 +16,7 @@ from control.brain.metro import choose_of_two, group_metros
 from control.brain.paths import Path, PathFinder, decide_backup, measure_path
 from control.brain.reasons import describe
 from control.brain.review import decide_review, review_gain_ms
-from control.brain.trees import RELAYS_MAX, decide_join, join_limit_ms, own_cost_ms, subtree
+from control.brain.trees import RELAYS_MAX, decide_join, join_limit_ms, own_cost_ms, subtrees
 from control.brain.world import (
     BrainState,
     Decision,
@@ -110,6 +110,9 @@ class _Round:
         self.attraction = Attraction(
             state.gains, _relayed_rooms(state.routes), len(snapshot.streams), now, counting=counting
         )
+        # Many streams of one source ask for the same paths.
+        self._measured: dict[tuple[str, ...], Path | None] = {}
+        self._backups: dict[tuple[tuple[str, ...], frozenset[str], tuple[str, ...]], Path | None] = {}
         self.memories: dict[tuple[str, str], RouteMemory] = {}
         self.routes: list[Route] = []
         # What moving each leaf would gain its tree, and how many leaves have media.
@@ -131,6 +134,11 @@ class _Round:
             if stream.source_edge == source:
                 self._decide_stream(stream, leaves, reach)
 
+    def _measure(self, nodes: tuple[str, ...]) -> Path | None:
+        if nodes not in self._measured:
+            self._measured[nodes] = measure_path(self._links, nodes)
+        return self._measured[nodes]
+
     def _decide_stream(self, stream: StreamState, leaves: list[str], reach: _Reach) -> None:
         paths: dict[str, tuple[str, ...]] = {}
         for leaf in leaves:
@@ -143,21 +151,23 @@ class _Round:
             if memory is not None:
                 chosen[leaf] = memory
                 paths[leaf] = memory.path
+        below = subtrees(paths)
         for leaf, memory in chosen.items():
-            self._finish(stream, leaf, memory, reach.options[leaf], paths)
+            self._finish(stream, leaf, memory, reach.options[leaf], below.get(leaf, frozenset()))
 
     def _memory(self, stream: StreamState, leaf: str) -> RouteMemory | None:
         memory = self._before.get((stream.room, leaf))
         if memory is None or memory.source_edge != stream.source_edge:
             return self._adopted(stream, leaf)
-        return replace(memory, incarnation=stream.incarnation)
+        # Making thousands of equal memories anew each second would be most of a decision's time.
+        return memory if memory.incarnation == stream.incarnation else replace(memory, incarnation=stream.incarnation)
 
     def _adopted(self, stream: StreamState, leaf: str) -> RouteMemory | None:
         """What flows already although this leader has not routed it: its predecessor's route, or a fail-over since."""
         path = stream.active_paths.get(leaf, ())
         if not 2 <= len(path) <= RELAYS_MAX + 2 or (path[0], path[-1]) != (stream.source_edge, leaf):
             return None
-        measured = measure_path(self._links, path)
+        measured = self._measure(path)
         if measured is None or len(set(path)) != len(path):
             return None
         # Neither young nor provisional: viewers watch it, so that only the ordinary rules may move it.
@@ -178,7 +188,7 @@ class _Round:
         if memory is None:
             first = self._least_gaining(stream.room, target, options)
             return self._first(stream, first.nodes, first.cost_ms, measured=first.measured)
-        incumbent = measure_path(self._links, memory.path)
+        incumbent = self._measure(memory.path)
         carries = bool(stream.active_paths.get(leaf))
         reviewed = carries and incumbent is not None and self._reviewed(stream, leaf, incumbent, target, options, tree)
         verdict = decide_move(memory, incumbent, target, carries, self._now, reviewed=reviewed)
@@ -211,10 +221,10 @@ class _Round:
         paths: Mapping[str, tuple[str, ...]],
         tree: Mapping[str, tuple[str, ...]],
     ) -> Path:
-        children = Counter(path[-2] for edge, path in paths.items() if edge in tree and edge != leaf)
+        children = Counter(trunk[-2] for edge, trunk in tree.items() if edge != leaf)
 
         def keeps_backup(edge: str, below: str) -> bool:
-            primary = measure_path(self._links, paths[edge]) if edge in paths else None
+            primary = self._measure(paths[edge]) if edge in paths else None
             rest = [path for path in reach.options.get(edge, []) if below not in path.relays]
             return primary is not None and decide_backup(rest, primary, ()) is not None
 
@@ -226,7 +236,7 @@ class _Round:
             options[0],
             joints,
             children,
-            lambda nodes: measure_path(self._links, nodes),
+            self._measure,
             keeps_backup,
             best_is_full=not reach.open_options[leaf],
         )
@@ -245,12 +255,9 @@ class _Round:
         tree: Mapping[str, tuple[str, ...]],
     ) -> bool:
         """Whether the leaf may move for its tree's sake; notes what that would gain."""
-
-        def own(path: Path) -> float:
-            return own_cost_ms(path, tree, lambda nodes: measure_path(self._links, nodes))
-
         self.carrying += 1
-        gain = review_gain_ms(incumbent, own(incumbent), target, own(target), join_limit_ms(options[0]))
+        own, target_own = (own_cost_ms(path, tree, self._measure) for path in (incumbent, target))
+        gain = review_gain_ms(incumbent, own, target, target_own, join_limit_ms(options[0]))
         self.review_gains[stream.room, leaf] = gain
         return gain > 0.0 and (stream.room, leaf) in self._review.leaves
 
@@ -279,36 +286,43 @@ class _Round:
             born_at=self._now,
         )
 
+    def _backup(
+        self, primary: Path, options: list[Path], below: frozenset[str], incumbent: tuple[str, ...]
+    ) -> Path | None:
+        if primary.relays:
+            return decide_backup(
+                options, primary, below, incumbent, lambda option: self._headroom.allows(primary, option)
+            )
+        # Without a relay nobody's death is to be provided for, and all streams between two ends ask the same.
+        key = (primary.nodes, below, incumbent)
+        if key not in self._backups:
+            self._backups[key] = decide_backup(options, primary, below, incumbent)
+        return self._backups[key]
+
     def _finish(
         self,
         stream: StreamState,
         leaf: str,
         memory: RouteMemory,
         options: list[Path],
-        paths: Mapping[str, tuple[str, ...]],
+        below: Collection[str],
     ) -> None:
-        """Settles backup and wording once every leaf of the stream has its path."""
-        path = measure_path(self._links, memory.path)
+        """Settles backup and wording once every leaf of the stream has its path; `below` hang from this one."""
+        path = self._measure(memory.path)
         backup = memory.backup
         if path is not None:
-            primary = path
-            best = decide_backup(
-                options,
-                primary,
-                subtree(leaf, paths),
-                memory.backup,
-                lambda option: self._headroom.allows(primary, option),
-            )
+            best = self._backup(path, options, frozenset(below), memory.backup)
             backup = () if best is None else best.nodes
             if best is not None and stream.active_paths.get(leaf):
-                self._headroom.reserve(primary, best)
+                self._headroom.reserve(path, best)
         before = self._before.get((stream.room, leaf))
         stale = self._now - memory.reason_at >= REASON_REFRESH_S
         reason, reason_at = memory.reason, memory.reason_at
         if before is None or before.path != memory.path or stale or before.provisional != memory.provisional:
             reason_at = self._now
             reason = "no usable path, keeps the last one" if path is None else describe(self._links, path, options)
-        memory = replace(memory, backup=backup, reason=reason, reason_at=reason_at)
+        if (backup, reason, reason_at) != (memory.backup, memory.reason, memory.reason_at):
+            memory = replace(memory, backup=backup, reason=reason, reason_at=reason_at)
         self.memories[stream.room, leaf] = memory
         self.routes.append(
             Route(

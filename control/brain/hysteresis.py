@@ -66,10 +66,13 @@ def decide_move(
     the move is worth it for the tree, if not for the leaf."""
     if incumbent is None:
         return MoveVerdict(Move.FAILED, memory)
-    memory = replace(memory, cost_when_chosen_ms=min(memory.cost_when_chosen_ms, incumbent.cost_ms))
+    if incumbent.cost_ms < memory.cost_when_chosen_ms:
+        memory = replace(memory, cost_when_chosen_ms=incumbent.cost_ms)
     if target.nodes == incumbent.nodes:
-        calm = replace(memory, better_streak=0, worse_streak=0, provisional=memory.provisional and not target.measured)
-        return MoveVerdict(Move.STAY, calm)
+        provisional = memory.provisional and not target.measured
+        if memory.better_streak or memory.worse_streak or provisional != memory.provisional:
+            memory = replace(memory, better_streak=0, worse_streak=0, provisional=provisional)
+        return MoveVerdict(Move.STAY, memory)
     if memory.provisional and target.measured:
         return MoveVerdict(Move.MOVE, memory)
     # A route that carries nothing may follow the tree's shape; nobody notices.

@@ -7,7 +7,7 @@ when it was tried.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from control.brain.paths import DELAY_MAX_MS, Path
 
@@ -65,6 +65,11 @@ def own_cost_ms(path: Path, tree: Mapping[str, tuple[str, ...]], measure: Measur
     return path.cost_ms if carried is None else path.cost_ms - carried.cost_ms
 
 
-def subtree(edge: str, paths: Mapping[str, Collection[str]]) -> set[str]:
-    """Edges whose path from the source leads through `edge`."""
-    return {leaf for leaf, path in paths.items() if leaf != edge and edge in path}
+def subtrees(paths: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
+    """Edge -> the edges whose path from the source leads through it."""
+    below: dict[str, set[str]] = {}
+    for leaf, path in paths.items():
+        for edge in path:
+            if edge != leaf:
+                below.setdefault(edge, set()).add(leaf)
+    return below

@@ -197,6 +197,8 @@ class LossEstimator:
         self._long = DecayingRatio(LONG_MEMORY_S)
         # Bursts among lost packets: its inverse is the mean burst length.
         self._bursts = DecayingRatio(LONG_MEMORY_S)
+        # Squares of losses declared together: a lost packet's own mean.
+        self._together = DecayingRatio(STEADY_MEMORY_S)
         self._last_lost: int | None = None
 
     def handle_packet(self, number: int, *, now: float) -> None:
@@ -223,6 +225,7 @@ class LossEstimator:
             bursts += self._last_lost is None or number != self._last_lost + 1
             self._last_lost = number
         self._bursts.handle_counts(bursts, len(lost), now=now)
+        self._together.handle_counts(len(lost) ** 2, len(lost), now=now)
         self._count(len(lost), len(lost), now)
 
     def handle_restart(self) -> None:
@@ -249,6 +252,17 @@ class LossEstimator:
         """Mean length of runs of lost packets; 0 before the first."""
         ratio, _ = self._bursts.value(now=now)
         return 1 / ratio if ratio > 0 else 0.0
+
+    def lost_together(self, *, now: float) -> float:
+        """How many packets go missing together, as a lost packet sees it, over 30 s; 0 before the first.
+
+        One outage among many small bursts is one event here, while it would count as a dozen of the mean length.
+        """
+        return self._together.value(now=now)[0]
+
+    def burst_packets(self, *, now: float) -> float:
+        """The length of a burst for judging how much a measured loss proves."""
+        return max(self.mean_burst_packets(now=now), self.lost_together(now=now))
 
     def _count(self, lost: int, whole: int, now: float) -> None:
         self._recent.append((now, lost, whole))

@@ -213,10 +213,16 @@ class Prober:
             protocol.connect(remote[1])
             async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
                 await protocol.ready.wait()
+            met: int | None = None
             while not protocol.ended.is_set():
                 peer = self._peers.get(edge_id)
                 if peer is None:
                     return
+                # QUIC would go on for the idle time-out talking to a process that is gone, while the echoes that the
+                # new one asks for arrive: every probe in between would count as lost.
+                if met is not None and peer.peer_instance != met:
+                    return
+                met = peer.peer_instance
                 for _ in range(peer.burst_packets):
                     protocol.send(peer.make_probe(now=self._clock(), clock_us=self._clock_us()))
                 try:

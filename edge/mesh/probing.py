@@ -90,6 +90,11 @@ class PeerProbe:
         """Long bursts until there is a verdict."""
         return BURST_JUDGED if self._received >= VERDICT_PACKETS else BURST_UNJUDGED
 
+    @property
+    def peer_instance(self) -> int | None:
+        """The process that answers; None before it has spoken. Another one means that the peer has started anew."""
+        return self._peer_instance
+
     def make_probe(self, *, now: float, clock_us: int) -> bytes:
         """The next probe, ready to send."""
         self._number += 1
@@ -159,10 +164,10 @@ class PeerProbe:
             packets_30s=packets_30s,
             loss_10min_ratio=loss_10min,
             packets_10min=packets_10min,
-            mean_burst_packets=self._loss.mean_burst_packets(now=now),
+            mean_burst_packets=self._loss.burst_packets(now=now),
             echo_loss_30s_ratio=echo_loss,
             echo_packets_30s=echo_packets,
-            echo_mean_burst_packets=self._echoes.mean_burst_packets(now=now),
+            echo_mean_burst_packets=self._echoes.burst_packets(now=now),
         )
 
     def _nonce(self, number: int) -> int:
@@ -180,6 +185,7 @@ class PeerProbe:
             self._seen.clear()
             self._seen_highest = -1
             self._loss.handle_restart()
+            self._echoes.handle_restart()
         if probe.number in self._seen or probe.number <= self._seen_highest - REPLAY_WINDOW:
             return True
         self._seen.add(probe.number)

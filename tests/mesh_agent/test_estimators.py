@@ -143,3 +143,13 @@ def test_a_slow_path_is_no_stepped_clock() -> None:
         rtt.handle_sample(2 * raw, now=now)
         one_way.handle_sample(raw, rtt, now=now)
     assert one_way.quantile_ms(0.5, now=now) == 80.0
+
+
+def test_an_outage_among_small_bursts_is_one_event() -> None:
+    loss = LossEstimator()
+    for number in range(600):
+        # Every fortieth is lost, and once ten seconds' worth.
+        if number % 40 and not 400 <= number < 500:
+            loss.handle_packet(number, now=number / 10)
+    assert loss.mean_burst_packets(now=60.0) < 15
+    assert loss.burst_packets(now=60.0) == pytest.approx(100.0, rel=0.15)

@@ -167,6 +167,21 @@ def test_recordings_of_an_earlier_process_are_replays() -> None:
     assert isinstance(fra.handle_datagram(old, now=60.0, clock_us=0), bytes), "its clock was set back"
 
 
+def test_a_peer_that_starts_anew_is_noticed_and_not_blamed_for_what_its_predecessor_missed() -> None:
+    pair = Pair()
+    pair.run(100)
+    assert pair.ends["sg"].peer_instance == 1
+    for _ in range(50):
+        pair.ends["sg"].make_probe(now=pair.now, clock_us=0)
+    pair.ends["fra"] = PeerProbe("fra", "sg", KEY, nonce_key=NONCE_KEY, instance=2, now=pair.now)
+    pair.run(100)
+    assert pair.ends["sg"].peer_instance == 2
+    for end in pair.ends.values():
+        measured = end.measure(now=pair.now + 0.2)
+        assert measured is not None
+        assert (measured.loss_30s_ratio, measured.echo_loss_30s_ratio) == (0.0, 0.0)
+
+
 def test_an_echo_to_nothing_is_unsolicited() -> None:
     sg = PeerProbe("sg", "fra", KEY, nonce_key=NONCE_KEY, instance=1, now=0.0)
     asked = decode(sg.make_probe(now=0.0, clock_us=0), "fra", KEY)
