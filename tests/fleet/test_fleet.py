@@ -216,7 +216,7 @@ async def test_a_slice_the_packet_path_refuses_is_rejected_with_its_reason(tmp_p
 async def test_a_table_that_makes_no_sense_is_refused_and_the_last_good_one_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: tuple[str, ...], reason: str
 ) -> None:
-    encode, bad = FleetHub.encode, [False]
+    encode, encode_delta, bad = FleetHub.encode, FleetHub.encode_delta, [False]
 
     def encode_badly(hub: FleetHub, edge_id: str, slice_: Slice) -> routes_pb2.RouteSlice:
         message = encode(hub, edge_id, slice_)
@@ -224,7 +224,14 @@ async def test_a_table_that_makes_no_sense_is_refused_and_the_last_good_one_stay
             message.routes.add(room="broken", incarnation=1, source_edge="sg", primary=path)
         return message
 
+    def encode_delta_badly(hub: FleetHub, edge_id: str, base: Slice, slice_: Slice) -> routes_pb2.RouteDelta | None:
+        message = encode_delta(hub, edge_id, base, slice_)
+        if message is not None and bad[0] and edge_id == "fra":
+            message.routes.add(room="broken", incarnation=1, source_edge="sg", primary=path)
+        return message
+
     monkeypatch.setattr(FleetHub, "encode", encode_badly)
+    monkeypatch.setattr(FleetHub, "encode_delta", encode_delta_badly)
     async with running_control(tmp_path / "control") as control, running_edges(control, tmp_path, "sg", "fra") as edges:
         fra = edges["fra"]
         edges["sg"].port.publish("demo")
