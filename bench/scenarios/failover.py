@@ -320,5 +320,5 @@ SCENARIO = Scenario(
         BarSpec("false_moves", "<=", 0),
     ),
     run=run,
-    features=("failover", "backup"),
+    features=("failover",),
 )
