@@ -24,6 +24,8 @@ _BEFORE_S: Final = (2.0, 2.0, 0.5)
 _AFTER_S: Final = (4.0, 4.0, 2.0)
 _ALARM_S: Final = (3.0, 3.0, 1.5)
 _BACKUP_S: Final = (20.0, 5.0, 1.0)
+#: An edge keeps a stream for 10 s after its last leaf (DESIGN §5): until then hops of an abandoned path carry it.
+_ABANDONED_S: Final = (12.0, 12.0, 0.0)
 #: Key frames come every two seconds: a fault strikes anywhere between two of them.
 _PHASE_MAX_S: Final = 2.0
 _BLACKOUT_MS: Final = 200.0
@@ -203,6 +205,8 @@ class _Session:
     async def backup_bytes_ratio(self) -> dict[str, Any]:
         """Bytes on the wire of the backup's busiest hop, over those of the active path's last hop; hops that both paths
         share are the stream's own."""
+        await self.relayed_route()
+        await asyncio.sleep(self._options.pick(*_ABANDONED_S))
         active, backup = await self.relayed_route()
         before = await self._world.wan_bytes()
         await asyncio.sleep(self._options.pick(*_BACKUP_S))

@@ -12,7 +12,7 @@ from bench.report import BarSpec, Outcome, percentile
 from bench.scenario import RunOptions, Scenario
 from bench.world import LinkConditions, World, WorldSpec, open_world
 
-_ROOMS: Final = (18, 18, 3)
+_ROOMS: Final = (40, 18, 3)
 _OUTAGE_S: Final = (60.0, 14.0, 3.0)
 _JOINS_PER_SECOND: Final = 4.0
 _JOINS_MIN: Final = 200

@@ -30,6 +30,7 @@ pub fn run(plan: &FloorPlan) -> Result<()> {
         "0.0.0.0:0"
     };
     let socket = UdpSocket::bind(bind)?;
+    set_send_buffer(&socket)?;
     let keys = Keys::new(&[1; 16], &[2; 12]);
     let templates: Vec<Vec<u8>> = (0..plan.packets_per_frame)
         .map(|index| {
@@ -87,6 +88,27 @@ pub fn run(plan: &FloorPlan) -> Result<()> {
         "datagram_bytes": segment,
     }));
     Ok(())
+}
+
+/// As much room as an edge's sockets have. With the kernel's 208 KiB, 18 runs, the loop slept until the receiving core had
+/// caught up, and paid for each wake-up: 270,000 to 460,000 packets/s where it reaches 600,000 and more.
+fn set_send_buffer(socket: &UdpSocket) -> Result<()> {
+    const BYTES: libc::c_int = 4 << 20;
+    // SAFETY: the option's value is an int that lives through the call.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_SNDBUF,
+            std::ptr::from_ref(&BYTES).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if outcome == 0 {
+        Ok(())
+    } else {
+        Err(Error::last_os_error())
+    }
 }
 
 fn socket_gso(socket: &UdpSocket, segment_bytes: usize) -> Result<()> {

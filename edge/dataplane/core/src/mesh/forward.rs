@@ -46,13 +46,18 @@ impl Stream {
             }
             Some(_) => {}
         }
+        let is_video = !source.is_audio(flow.track);
         let Some(layer) = source.layer(flow.track, parsed.ssrc) else {
             return net.count_drop(MeshDrop::TrackUnknown);
         };
         let number = layer.extend(parsed.sequence_number);
+        let is_first = layer.highest().is_none();
         let packet = Arc::new(parsed.into_media(rtp, number, now));
         match layer.insert(&packet, now) {
             Inserted::New { .. } => {
+                if is_first && is_video && !packet.key_frame_start {
+                    layer.suspect_lost_start(now);
+                }
                 self.ask_missing(peer, flow.track, packet.ssrc, net, now);
                 self.forward(Some(peer), flow.track, packet, net, now);
             }

@@ -5,6 +5,7 @@ use crate::packet::MediaPacket;
 use crate::ring::{RingDrop, StreamRing};
 use crate::time::Time;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ const REPAIR_GAP_MAX: u64 = 1_024;
 const TICK_ALLOWANCE: Duration = Duration::from_millis(20);
 /// Repeats of one request at most.
 const ASKS_MAX: u8 = 6;
+/// A burst of loss that may have taken the start of a replay.
+const LOST_START_MAX: u64 = 8;
 /// Packets refused as too old in a row before the sequence is taken to have begun anew.
 const RESTART_AFTER: u32 = 64;
 
@@ -38,6 +41,8 @@ struct Ask {
     missed_at: Time,
     next_at: Time,
     asks: u8,
+    /// A later packet has shown that it was sent to us.
+    certain: bool,
 }
 
 /// One ssrc of one track.
@@ -99,20 +104,28 @@ impl Layer {
         }
         self.too_old_run = 0;
         if let Some(highest) = highest.filter(|highest| *highest < number && number - highest <= REPAIR_GAP_MAX) {
-            for missing in highest + 1..number {
-                self.missing.insert(
-                    missing,
-                    Ask {
-                        missed_at: now,
-                        next_at: now,
-                        asks: 0,
-                    },
-                );
-            }
+            self.miss(highest + 1..number, true, now);
         }
         let repaired = self.missing.remove(&number).is_some_and(|ask| ask.asks > 0);
         self.recovered += u64::from(repaired);
         Inserted::New { repaired }
+    }
+
+    /// A replay begins at a key frame, yet the first packet that came does not: asks for those before it. Nothing else would
+    /// show that they were sent, and who watches would wait for the next key frame.
+    pub fn suspect_lost_start(&mut self, now: Time) {
+        let first = self.first();
+        self.miss(first.saturating_sub(LOST_START_MAX)..first, false, now);
+    }
+
+    fn miss(&mut self, numbers: Range<u64>, certain: bool, now: Time) {
+        let ask = Ask {
+            missed_at: now,
+            next_at: now,
+            asks: 0,
+            certain,
+        };
+        self.missing.extend(numbers.map(|number| (number, ask)));
     }
 
     /// A kept packet.
@@ -132,8 +145,8 @@ impl Layer {
 
     /// The number after which a new parent has to replay: before the oldest hole that can still be filled.
     pub fn last_gapless(&self) -> Option<u64> {
-        match self.missing.keys().next() {
-            Some(first) => first.checked_sub(1),
+        match self.missing.iter().find(|(_, ask)| ask.certain) {
+            Some((first, _)) => first.checked_sub(1),
             None => self.highest(),
         }
     }
@@ -144,7 +157,7 @@ impl Layer {
         let mut due = Vec::new();
         self.missing.retain(|number, ask| {
             if now - ask.missed_at >= REPAIR_DEADLINE {
-                self.lost += 1;
+                self.lost += u64::from(ask.certain);
                 return false;
             }
             let in_time = ask.asks == 0 || (now - ask.missed_at) + rtt <= REPAIR_DEADLINE;
@@ -223,6 +236,23 @@ mod tests {
         }
         assert_eq!(asked, [0, 60, 120], "the third answer arrives at 280 ms");
         assert_eq!(layer.lost, 2);
+    }
+
+    #[test]
+    fn a_start_without_its_key_frame_is_asked_for_and_not_counted_when_it_never_was() {
+        let mut layer = Layer::default();
+        let first = 1 << 16 | 100;
+        layer.insert(&packet(first, 0, 0, false), Time::ZERO);
+        layer.suspect_lost_start(Time::ZERO);
+        let asked = layer.poll_asks(Duration::from_millis(50), Time::ZERO);
+        assert_eq!(asked, (first - 8..first).collect::<Vec<_>>());
+        assert_eq!(
+            layer.insert(&packet(first - 1, 50, 0, true), Time::from_millis(50)),
+            Inserted::New { repaired: true }
+        );
+        assert_eq!(layer.last_gapless(), Some(first));
+        layer.poll_asks(Duration::from_millis(50), Time::from_millis(400));
+        assert_eq!((layer.lost, layer.is_missing_any()), (0, false));
     }
 
     #[test]

@@ -349,7 +349,12 @@ impl Stream {
                 .iter()
                 .any(|standby| self.is_fresh(standby, &net.own, now));
         if standby_ready {
-            return SourceState::Healthy;
+            // Until the backup has taken over. Its way may be longer than the children's own: they shall have both.
+            return if (ARM_SILENCE..COMMIT_SILENCE).contains(&silence) {
+                SourceState::Suspect
+            } else {
+                SourceState::Healthy
+            };
         }
         let Some(upstream) = self.active.as_ref().and_then(|active| self.upstreams.get(active)) else {
             return SourceState::Orphan;

@@ -102,7 +102,7 @@ pub enum SourceState {
     /// The stream arrives, or a backup is taking over.
     #[default]
     Healthy,
-    /// The parent is silent and there is no backup: arm yours.
+    /// The parent is silent, or says this of itself and there is no backup: arm yours.
     Suspect,
     /// No way to the source is left.
     Orphan,

@@ -53,6 +53,8 @@ pub(super) struct TrackSender {
     cursor: u64,
     /// Packets from `cursor` on wait in the ring.
     behind: bool,
+    /// Highest number that went by while a key frame was awaited.
+    passed_over: u64,
     numbering: Numbering,
     pub(super) timeline: Timeline,
     picture_numbers: vp8::Continuity,
@@ -89,6 +91,7 @@ impl TrackSender {
             start: 0,
             cursor: 0,
             behind: false,
+            passed_over: 0,
             numbering: Numbering::new(first),
             timeline: Timeline::new(clock_rate, parameters.first_timestamp),
             picture_numbers: vp8::Continuity::default(),
@@ -187,6 +190,7 @@ impl TrackSender {
 
     fn await_key_frame(&mut self) {
         self.phase = Phase::Awaiting;
+        self.passed_over = 0;
         self.behind = false;
         self.key_frame_wanted = true;
     }
@@ -259,9 +263,14 @@ impl TrackSender {
             Phase::Live => {}
             Phase::Idle(reason) => return Err(reason),
             Phase::Awaiting if self.kind == MediaKind::Video && !packet.key_frame_start => {
+                self.passed_over = self.passed_over.max(packet.extended_sequence_number);
                 return Err(SendDrop::AwaitingKeyFrame);
             }
-            Phase::Awaiting => self.begin(packet, has_sps(&packet.payload), None, now),
+            Phase::Awaiting => {
+                self.begin(packet, has_sps(&packet.payload), None, now);
+                // A repaired key frame comes after packets that follow it: those wait in the ring.
+                self.behind |= self.passed_over > packet.extended_sequence_number;
+            }
         }
         let number = packet.extended_sequence_number;
         if number < self.start {

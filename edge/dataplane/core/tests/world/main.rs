@@ -122,6 +122,17 @@ fn a_cold_join_starts_at_a_key_frame_that_has_passed() {
 }
 
 #[test]
+fn a_cold_join_whose_first_packets_are_lost_does_not_wait_for_the_next_key_frame() {
+    for seed in 0..40 {
+        let mut world = World::new(seed, &FIVE);
+        world.link("bom", "fra", |link| (link.loss_ratio, link.burst_packets) = (0.1, 3.0));
+        let start = cold_join(&mut world);
+        // Subscriptions may be lost too; the next key frame would come 2 s after the last.
+        assert!(start <= Duration::from_millis(800), "seed {seed}: {start:?}");
+    }
+}
+
+#[test]
 fn a_warm_ring_serves_a_second_edge_from_the_relay() {
     let mut world = World::new(6, &FIVE);
     world.publish("sg", 1);
@@ -219,6 +230,28 @@ fn a_dark_first_link_is_told_by_the_relay_that_has_no_backup() {
             world.nodes["fra"].failovers
         );
         assert_eq!(world.commits("fra"), 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_relay_whose_own_backup_is_long_has_its_children_arm_theirs_and_they_stay() {
+    // bom's own way round is 430 ms, fra's 190 ms.
+    let links = [&FIVE[..], &[("bom", "iad", 200)]].concat();
+    for seed in 1..=5 {
+        let mut world = World::new(seed, &links);
+        world.publish("sg", 1);
+        world.route(&["bom", "sg"], &["bom", "iad", "sg"], 1);
+        world.route(&["fra", "bom", "sg"], &["fra", "dxb", "sg"], 1);
+        world.run_ms(1_000);
+        world.watch("fra", Interest::Media);
+        world.run_ms(5_000 + seed * 37);
+        let from = world.now;
+        world.link("sg", "bom", |link| link.blackout = true);
+        world.run_ms(6_000);
+        let gap = world.longest_gap("fra", from);
+        assert!(gap <= Duration::from_millis(250 + 190), "seed {seed}: {gap:?}");
+        assert_eq!((world.commits("bom"), world.commits("fra")), (1, 0), "seed {seed}");
+        world.assert_each_once();
     }
 }
 

@@ -39,6 +39,8 @@ const FLUSH_AFTER: Duration = Duration::from_millis(1);
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 /// Notices that another worker's ring had no place for are offered again after this long.
 const NOTICE_RETRY: Duration = Duration::from_millis(1);
+/// Memory of ended handshakes goes back to the system this long after the first of them was freed.
+const TRIM_AFTER: Duration = Duration::from_secs(2);
 /// Batches read from one socket before others get their turn.
 const BATCHES_PER_TURN: usize = 8;
 /// Handoffs taken before sockets get their turn.
@@ -130,6 +132,8 @@ pub struct Shard {
     /// Sources with sound that waits for its picture, by when the first of it is due.
     held_sound: BTreeSet<(Time, SourceHandle)>,
     timers: Timers,
+    /// When freed memory is given back.
+    trim_at: Option<Time>,
     egress: Egress,
     reported_at: Time,
     /// Notices wait for another worker's full ring.
@@ -153,6 +157,7 @@ impl Shard {
             unflushed: Vec::new(),
             held_sound: BTreeSet::new(),
             timers: Timers::default(),
+            trim_at: None,
             egress,
             reported_at: Time::ZERO,
             notices_wait: false,
@@ -194,6 +199,10 @@ impl Shard {
             self.reported_at = now;
             self.report();
         }
+        if self.trim_at.is_some_and(|due| due <= now) {
+            self.trim_at = None;
+            give_back_freed_memory();
+        }
         self.notices_wait = self.parts.mailbox.flush();
         more
     }
@@ -227,11 +236,23 @@ impl Shard {
         if let Some(timer) = self.timers.next() {
             due = due.min(timer);
         }
+        if let Some(trim) = self.trim_at {
+            due = due.min(trim);
+        }
         due - now
     }
 
     fn now(&self) -> Time {
         self.parts.clock.now()
+    }
+}
+
+/// A handshake takes 77 KiB for ten seconds, between allocations that stay: without this the process keeps its pages.
+fn give_back_freed_memory() {
+    // SAFETY: glibc's malloc_trim has no precondition; it locks each arena while it looks for whole free pages.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

@@ -68,6 +68,7 @@ impl Shard {
         if matches!(&peer.dtls, DtlsState::Lingering(_, until) if now >= *until) {
             peer.dtls = DtlsState::Freed;
             peer.dtls_due = None;
+            self.trim_at.get_or_insert(now + super::TRIM_AFTER);
         }
         if peer.dtls_due.is_none_or(|due| now < due) {
             return true;
