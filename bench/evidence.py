@@ -79,7 +79,7 @@ def _emulator(emulator: Mapping[str, Any]) -> list[str]:
         if link["drops"]["schedule_full"]:
             found.append(f"the emulator's schedule was full on {name}")
         asked, offered = link["conditions"]["loss_ratio"], link["offered_packets"]
-        lost = link["drops"]["loss"] / offered if offered else 0.0
+        lost = (link["drops"]["loss"] - link["ordered_losses"]) / offered if offered else 0.0
         if offered >= _LOSS_JUDGED_FROM_PACKETS and abs(lost - asked) > _LOSS_TOLERANCE * asked:
             found.append(f"the emulator lost {lost:.2%} on {name}, asked were {asked:.2%}")
     return found

@@ -84,6 +84,8 @@ class DirectionCounters:
     delivered_bytes: int = 0
     loss_bursts: int = 0
     """Runs of consecutive lost packets; lost packets / runs is the burst length that really happened."""
+    ordered_losses: int = 0
+    """Of the lost packets, those that `lose_next` had asked for."""
     reordered: int = 0
     duplicated: int = 0
     corrupted: int = 0
@@ -184,6 +186,7 @@ class LinkDirection:
         ordered = burst_hits and self._lose_next > 0
         if ordered or self._loss.handle_packet():
             self._lose_next -= ordered
+            counters.ordered_losses += ordered
             if not self._in_loss_burst:
                 counters.loss_bursts += 1
             self._in_loss_burst = True

@@ -153,7 +153,7 @@ def test_lose_next_loses_exactly_that_burst() -> None:
     direction.lose_next(8)
     fates = [bool(direction.handle_packet(100, now=1.0)) for _ in range(12)]
     assert fates == [False] * 8 + [True] * 4
-    assert direction.counters.loss_bursts == 1
+    assert (direction.counters.loss_bursts, direction.counters.ordered_losses) == (1, 8)
 
 
 def test_a_burst_passes_over_what_it_is_not_meant_for() -> None:
