@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import abstractmethod
 from collections import deque
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -60,8 +61,9 @@ class _PacedTrack(MediaStreamTrack):
             self._pending.extend(self._encode(index))
         return self._pending.popleft()
 
+    @abstractmethod
     def _encode(self, index: int) -> list[av.Packet[Any]]:
-        raise NotImplementedError
+        """The packets of one frame interval, by its number."""
 
 
 class TestVideo(_PacedTrack):
