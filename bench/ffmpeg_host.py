@@ -8,6 +8,7 @@ come every `--key-frame-s` seconds.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import sys
 import time
@@ -105,6 +106,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3_600.0)
     parser.add_argument("--key-frame-s", type=float, default=2.0)
     parser.add_argument("--flash", action="store_true", help="one flash and beep a second")
+    parser.add_argument("--until-superseded", action="store_true", help="another host will take the room: no failure")
     arguments = parser.parse_args()
     try:
         run(
@@ -116,6 +118,10 @@ def main() -> None:
             flash=arguments.flash,
         )
     except av.FFmpegError as error:
+        # FFmpeg sees no more of a takeover than that nobody answers its connectivity checks any longer.
+        if arguments.until_superseded and error.errno == errno.ETIMEDOUT:
+            print(json.dumps({"event": "superseded"}), flush=True)
+            return
         sys.exit(f"publishing to {arguments.url} failed: {error}")
 
 

@@ -80,19 +80,12 @@ def _measure(chosen: Scenario, options: RunOptions) -> Report:
     machine, before = describe_machine(), MachineTimes.read()
     try:
         outcome = asyncio.run(chosen.run(options))
+        load = {"machine_load": MachineTimes.read().since(before)}
+        outcome = replace(outcome, evidence={**outcome.evidence, **load})
     except (BrowserMissing, GeneratorMissing):
         raise  # nothing was measured, and the text says how to get it
     except _EARLY_ENDS as error:
-        return ended_early(
-            scenario=chosen.name,
-            seed=options.seed,
-            quick=options.quick,
-            without=options.without,
-            machine=machine,
-            bars=chosen.bars,
-            reason=_last_words(error),
-        )
-    load = {"machine_load": MachineTimes.read().since(before)}
+        outcome = ended_early(chosen.bars, _last_words(error))
     return judge(
         scenario=chosen.name,
         seed=options.seed,
@@ -101,7 +94,7 @@ def _measure(chosen: Scenario, options: RunOptions) -> Report:
         machine=machine,
         bars=chosen.bars,
         required_evidence=chosen.evidence,
-        outcome=replace(outcome, evidence={**outcome.evidence, **load}),
+        outcome=outcome,
     )
 
 

@@ -51,6 +51,8 @@ class Outcome:
     results: Mapping[str, float | None]
     evidence: Mapping[str, object]
     no_proof: Sequence[str] = ()
+    ended_early: str = ""
+    """Why it came to no result; nothing else is asked of such a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,29 +116,22 @@ def judge(
 ) -> Report:
     """Hold an outcome against its bars and its duty of evidence."""
     keys = [bar.key for bar in bars]
-    problems = [
-        *outcome.no_proof,
-        *missing(outcome.evidence, required_evidence),
-        *contradictions(outcome.evidence),
-        *(f"result missing: {key}" for key in keys if key not in outcome.results),
-        *(f"result without a bar: {key}" for key in outcome.results if key not in keys),
-    ]
+    if outcome.ended_early:
+        problems = [f"ended early: {outcome.ended_early}"]
+    else:
+        problems = [
+            *outcome.no_proof,
+            *missing(outcome.evidence, required_evidence),
+            *contradictions(outcome.evidence),
+            *(f"result missing: {key}" for key in keys if key not in outcome.results),
+            *(f"result without a bar: {key}" for key in outcome.results if key not in keys),
+        ]
     return Report(scenario, seed, quick, tuple(without), machine, outcome, tuple(bars), tuple(problems))
 
 
-def ended_early(
-    *,
-    scenario: str,
-    seed: int,
-    quick: bool,
-    without: Sequence[str],
-    machine: Mapping[str, object],
-    bars: Sequence[BarSpec],
-    reason: str,
-) -> Report:
-    """A run that came to no result proves nothing, and says why."""
-    outcome = Outcome(results=dict.fromkeys((bar.key for bar in bars), None), evidence={})
-    return Report(scenario, seed, quick, tuple(without), machine, outcome, tuple(bars), (f"ended early: {reason}",))
+def ended_early(bars: Sequence[BarSpec], reason: str) -> Outcome:
+    """What a run that came to no result found: nothing, and why."""
+    return Outcome(results=dict.fromkeys((bar.key for bar in bars), None), evidence={}, ended_early=reason)
 
 
 def percentile(samples: Sequence[float], fraction: float) -> float | None:

@@ -203,15 +203,16 @@ class World:
 
     @asynccontextmanager
     async def ffmpeg_host(
-        self, edge: str, room: str, *, flash: bool = False
+        self, edge: str, room: str, *, flash: bool = False, until_superseded: bool = False
     ) -> AsyncIterator[asyncio.subprocess.Process]:
-        """FFmpeg publishing to `room` in a process of its own."""
+        """FFmpeg publishing to `room` in a process of its own; `until_superseded` when another host is to take over."""
         arguments = [
             "--url",
             self.whip(edge, room),
             "--token",
             self.token(room, "host"),
             *(["--flash"] if flash else []),
+            *(["--until-superseded"] if until_superseded else []),
         ]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.ffmpeg_host", *arguments, stdout=asyncio.subprocess.PIPE

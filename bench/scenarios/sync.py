@@ -35,7 +35,7 @@ async def measure(ocean: Ocean, options: RunOptions) -> Outcome:
     seconds = options.pick(*_SECONDS)
     watch = ocean.watch(_ROOM, listen=True)
     skews: dict[str, list[float]] = {}
-    async with world.ffmpeg_host("sg", _ROOM, flash=True) as ffmpeg:
+    async with world.ffmpeg_host("sg", _ROOM, flash=True, until_superseded=True) as ffmpeg:
         await viewer.call("startViewer", watch)
         await wait_for_frames(viewer, 1, timeout_s=30)
         skews["ffmpeg"] = await _measure(viewer, seconds, options)
