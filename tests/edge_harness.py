@@ -178,4 +178,4 @@ async def running_edge(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
 
 def client(edge: RunningEdge, **headers: str) -> httpx.AsyncClient:
     """An HTTP client at the edge."""
-    return httpx.AsyncClient(base_url=edge.url, headers=headers, timeout=5.0)
+    return httpx.AsyncClient(base_url=edge.url, headers=headers, timeout=30.0)

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,9 +20,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.waiting import PATIENCE_S, end, wait_for
+
 ROOT: Final = Path(__file__).parent.parent
-START_S: Final = 60.0
-STOP_S: Final = 5.0
+START_S: Final = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class EdgeProcess:
 
     def _metrics_text(self) -> str:
         # Asked hundreds of times: httpx would load the machine's certificates for each.
-        with urlopen(f"{self.metrics}/metrics", timeout=10) as answer:
+        with urlopen(f"{self.metrics}/metrics", timeout=PATIENCE_S) as answer:
             text: str = answer.read().decode()
         return text
 
@@ -105,12 +105,7 @@ def edge_process(directory: Path, *settings: str, edge_id: str = "sg") -> Iterat
             data_dir,
         )
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
 
 
 def write_identity(data_dir: Path, edge_id: str) -> None:
@@ -149,18 +144,17 @@ def _certificate(
 
 
 def _wait_for_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> dict[str, list[str]]:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        try:
-            found: dict[str, list[str]] = json.loads(ready.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            # There is no event for a file that another process writes.
-            time.sleep(0.02)
-            continue
-        return found
-    raise AssertionError(f"the edge does not serve:\n{log.read_text()[-4000:]}")
+    def words() -> str:
+        return f"the edge does not serve:\n{log.read_text()[-4000:]}"
+
+    def found() -> dict[str, list[str]] | None:
+        assert process.poll() is None, words()
+        # It is put in place whole (`DataDirectory.write_ready`).
+        return json.loads(ready.read_text()) if ready.exists() else None
+
+    content = wait_for(found, words, START_S)
+    assert content is not None
+    return content
 
 
 def _url(value: object) -> str:

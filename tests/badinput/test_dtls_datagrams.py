@@ -10,8 +10,9 @@ import pytest
 
 from tests.badinput.conftest import Live
 from tests.edge_process import EdgeProcess
-from tests.peer.client import HTTP, Host, Rtp, Viewer, wait_for
+from tests.peer.client import HTTP, Host, Rtp, Viewer
 from tests.peer.dtls import Certificate, Dtls, fragment_handshake
+from tests.waiting import wait_for
 
 HANDSHAKE = 22
 CLIENT_HELLO = 1

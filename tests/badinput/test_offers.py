@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.badinput.conftest import Live, leaves_nothing
 from tests.edge_process import EdgeProcess, edge_process
-from tests.peer.client import HTTP, Host, Viewer, wait_for
+from tests.peer.client import HTTP, Host, Viewer
 from tests.peer.dtls import Certificate
 from tests.peer.sdp import OfferParameters
+from tests.waiting import PATIENCE_S, wait_for
 from tradewind.common.tokens import Role, TokenIssuer
 
 SDP = {"Content-Type": "application/sdp"}
@@ -128,7 +129,7 @@ def test_a_viewer_without_the_rooms_codec_is_told_which_it_is(edge: EdgeProcess,
 
 def test_a_session_is_deleted_once_and_its_fragments_must_be_its_own(edge: EdgeProcess, live: Live, room: str) -> None:
     headers = {"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": ""}
-    with httpx.Client(base_url=edge.http) as http:
+    with httpx.Client(base_url=edge.http, timeout=PATIENCE_S) as http:
         created = http.post(f"/whip/{room}", content=offer(), headers=SDP)
         session, headers["If-Match"] = created.headers["location"], created.headers["etag"]
         own = "a=ice-ufrag:peer\r\na=ice-pwd:peerpeerpeerpeerpeerpeer\r\n"
@@ -195,7 +196,7 @@ def test_tokens_of_others_open_nothing(closed: tuple[EdgeProcess, TokenIssuer]) 
 def test_another_persons_session_is_not_touched(closed: tuple[EdgeProcess, TokenIssuer]) -> None:
     edge, issuer = closed
     mine = token(issuer, Role.VIEWER, "r")
-    with httpx.Client(base_url=edge.http) as http:
+    with httpx.Client(base_url=edge.http, timeout=PATIENCE_S) as http:
         created = http.post("/whep/r", content=offer("recvonly"), headers={**SDP, **mine})
         session = created.headers["location"]
         for headers, status, reason in (
@@ -232,7 +233,7 @@ def test_who_vanishes_without_a_word_is_given_up_and_leaves_nothing(
         label = f'{{reason="ice_timeout",role="{role}"}}'
         return edge.series("tradewind_sessions_closed_total")[label] - closed_before[label]
 
-    wait_for(lambda: (ends("host"), ends("viewer")) == (1, 2), "somebody is still waited for", 15.0)
+    wait_for(lambda: (ends("host"), ends("viewer")) == (1, 2), "somebody is still waited for")
     assert HTTP.get(f"{edge.http}/v1/rooms/gone/join").json()["live"] is False
     gone = HTTP.delete(host.resource, headers=host.headers)
     assert (gone.status_code, gone.json()["reason"]) == (404, "session_unknown")

@@ -15,10 +15,10 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 
 from tests.edge_process import EdgeProcess, edge_process
-from tests.peer.client import wait_for
 from tests.trunk.certificates import Credentials
 from tests.trunk.peer import TrunkPeer, dial
 from tests.trunk.wire import ALPN
+from tests.waiting import wait_for
 from tradewind.operate.certificates import make_certificates
 
 LONG_INITIAL = 0xC0

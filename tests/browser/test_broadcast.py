@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
@@ -22,6 +23,17 @@ async def studio(chromium: Browser, fleet: Fleet) -> AsyncIterator[Page]:
     async with open_page(chromium, f"{fleet.edge_url('sg')}/studio/{ROOM}") as page:
         await go_live(page)
         yield page
+
+
+@asynccontextmanager
+async def watched_and_overseen(chromium: Browser, fleet: Fleet) -> AsyncIterator[tuple[Page, Page]]:
+    """A watch page at fra whose picture moves, and the console."""
+    async with (
+        open_page(chromium, f"{fleet.edge_url('fra')}/watch/{ROOM}") as watch,
+        open_page(chromium, f"{fleet.control_url}/console") as console,
+    ):
+        await wait_for_motion(watch)
+        yield watch, console
 
 
 async def test_a_viewer_before_the_host_waits_and_then_sees_the_picture(chromium: Browser, fleet: Fleet) -> None:
@@ -65,11 +77,7 @@ async def test_the_studio_shows_the_health_of_its_stream(studio: Page) -> None:
 async def test_the_console_shows_edges_and_says_why_a_route_was_chosen(
     chromium: Browser, fleet: Fleet, studio: Page
 ) -> None:
-    async with (
-        open_page(chromium, f"{fleet.edge_url('fra')}/watch/{ROOM}") as watch,
-        open_page(chromium, f"{fleet.control_url}/console") as console,
-    ):
-        await wait_for_motion(watch)
+    async with watched_and_overseen(chromium, fleet) as (_, console):
         for edge in ("sg", "fra", "iad"):
             await console.wait_for_selector(f".map-edge[data-edge={edge}][data-status=up]", state="attached")
         await console.wait_for_selector(".route[data-edge=fra][data-path='sg>fra']")
@@ -86,11 +94,7 @@ async def test_the_console_shows_edges_and_says_why_a_route_was_chosen(
 async def test_a_link_made_bad_on_the_console_moves_the_route_and_the_picture_goes_on(
     chromium: Browser, fleet: Fleet, studio: Page
 ) -> None:
-    async with (
-        open_page(chromium, f"{fleet.edge_url('fra')}/watch/{ROOM}") as watch,
-        open_page(chromium, f"{fleet.control_url}/console") as console,
-    ):
-        await wait_for_motion(watch)
+    async with watched_and_overseen(chromium, fleet) as (watch, console):
         await console.wait_for_selector(".route[data-edge=fra][data-path='sg>fra']")
         await console.click("tr[data-key='fra|sg'] .link-name")
         await console.click("#link-bad")

@@ -109,7 +109,7 @@ async def child(*arguments: str) -> asyncio.subprocess.Process:
 async def test_signals_stop_it(number: signal.Signals) -> None:
     process = await child()
     process.send_signal(number)
-    out, _ = await asyncio.wait_for(process.communicate(), 10)
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
     assert (out, process.returncode) == (b"stopped\n", 0)
 
 
@@ -118,7 +118,7 @@ async def test_closed_input_stops_it_when_asked_to() -> None:
     assert process.stdin is not None
     process.stdin.write(b"noise")
     process.stdin.close()
-    out, _ = await asyncio.wait_for(process.communicate(), 10)
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
     assert out == b"stopped\n"
 
 
@@ -128,4 +128,4 @@ async def test_closed_input_means_nothing_otherwise() -> None:
     process.stdin.close()
     assert process.returncode is None
     process.terminate()
-    await asyncio.wait_for(process.communicate(), 10)
+    await asyncio.wait_for(process.communicate(), 60)

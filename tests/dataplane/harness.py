@@ -9,9 +9,8 @@ from pathlib import Path
 
 from edge.dataplane import Dataplane, DataplaneConfig, Event, Snapshot
 from edge.mesh.identity import EdgeIdentity, load_identity
+from tests.waiting import PATIENCE_S, until
 from tradewind.operate.certificates import make_certificates
-
-EVENT_TIMEOUT_S = 20.0
 
 
 class PacketPath:
@@ -44,7 +43,7 @@ class PacketPath:
             return next((event for event in self.events if event.kind == kind and match(event)), None)
 
         try:
-            async with asyncio.timeout(EVENT_TIMEOUT_S), self._changed:
+            async with asyncio.timeout(PATIENCE_S), self._changed:
                 await self._changed.wait_for(found)
         except TimeoutError:
             drops = {name: count for name, count in self.dataplane.snapshot().drops.items() if count}
@@ -55,11 +54,13 @@ class PacketPath:
 
     async def until(self, holds: Callable[[Snapshot], bool], what: str) -> Snapshot:
         """The first snapshot for which `holds` is true."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + EVENT_TIMEOUT_S
-        while not holds(snapshot := self.dataplane.snapshot()):
-            assert loop.time() < deadline, f"not {what}; drops {snapshot.drops}; events {self.events}"
-            await asyncio.sleep(0.02)
+
+        def found() -> Snapshot | None:
+            snapshot = self.dataplane.snapshot()
+            return snapshot if holds(snapshot) else None
+
+        snapshot = await until(found, why=lambda: f"{what}; {self.dataplane.snapshot()}; events {self.events}")
+        assert snapshot is not None
         return snapshot
 
 

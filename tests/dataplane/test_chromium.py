@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +9,7 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.dataplane.harness import PacketPath, packet_path
+from tests.waiting import until
 
 pytestmark = pytest.mark.browser
 
@@ -74,12 +74,14 @@ async def open_page(browser: Browser, path: PacketPath, room: str) -> Page:
 
 
 async def decoded_frames(page: Page, at_least: int) -> dict[str, dict[str, float]]:
-    async with asyncio.timeout(20):
-        while True:
-            stats: dict[str, dict[str, float]] = await page.evaluate(STATS)
-            if "audio" in stats and (stats.get("video", {}).get("decoded") or 0) >= at_least:
-                return stats
-            await asyncio.sleep(0.1)
+    async def found() -> dict[str, dict[str, float]] | None:
+        stats: dict[str, dict[str, float]] = await page.evaluate(STATS)
+        enough = "audio" in stats and (stats.get("video", {}).get("decoded") or 0) >= at_least
+        return stats if enough else None
+
+    stats = await until(found, 60.0, f"{at_least} frames")
+    assert stats is not None
+    return stats
 
 
 async def test_chromium_watches_what_chromium_publishes_with_aes_gcm() -> None:

@@ -14,15 +14,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from tests.docs.pages import ROOT, toml_files
+from tests.waiting import wait_for
 
 READY_S = 90.0
-STOP_S = 6.0
+STOP_S = 30.0
 RUN_S = 60.0
 # make ends itself by the signal, after what it runs has ended.
 ENDED_WELL = (0, -signal.SIGINT, 128 + signal.SIGINT)
@@ -126,11 +126,14 @@ class Process:
 
     def wait(self, ready: Callable[[], bool], timeout_s: float) -> None:
         """Until it is ready; fails with what it printed when it ends first or takes too long."""
-        deadline = time.monotonic() + timeout_s
-        while not ready():
+
+        def is_ready() -> bool:
+            if ready():
+                return True
             assert self._process.poll() is None, f"{self.text!r} ended:\n{self.printed[-3000:]}"
-            assert time.monotonic() < deadline, f"{self.text!r} is not ready:\n{self.printed[-3000:]}"
-            time.sleep(0.05)
+            return False
+
+        wait_for(is_ready, lambda: f"{self.text!r} is not ready:\n{self.printed[-3000:]}", timeout_s)
 
     def stop(self) -> str:
         """Empty when it ended well and in time."""

@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from bench import registry
 from tests.docs.pages import ROOT, commands
 from tests.docs.place import READY_S, SERVER_STATE, Place, ready_file, says, spare_copy
+from tests.waiting import wait_for
 
 How = Callable[[Place, str], None]
 TOKEN = r"^[\w-]+\.[\w-]+\.[\w-]+$"
@@ -54,10 +54,14 @@ def becomes(pattern: str, *, after: str) -> How:
     def how(place: Place, text: str) -> None:
         for name in after.split():
             SERVERS[name](place)
-        deadline = time.monotonic() + READY_S
-        while not re.search(pattern, (result := place.run(text)).stdout, re.MULTILINE):
-            assert time.monotonic() < deadline, result.stdout + result.stderr
-            time.sleep(0.2)
+        printed: list[str] = []
+
+        def has_become() -> bool:
+            result = place.run(text)
+            printed.append(result.stdout + result.stderr)
+            return re.search(pattern, result.stdout, re.MULTILINE) is not None
+
+        wait_for(has_become, lambda: printed[-1], READY_S)
 
     return how
 

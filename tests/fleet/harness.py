@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,8 @@ from edge.mesh.identity import EdgeIdentity, ensure_identity
 from edge.mesh.port import DataplaneSample, StreamSample, TrunkSample
 from edge.mesh.settings import MeshSettings
 from edge.mesh.view import EdgeLoad, Route
+from tests.waiting import until
 from tradewind.common.process import DataDirectory
-
-TIMEOUT_S = 20.0
 
 
 class Control:
@@ -170,21 +168,6 @@ async def running(*edges: Edge) -> AsyncIterator[None]:
         finally:
             for task in started:
                 task.cancel()
-
-
-async def until(
-    condition: Callable[[], object | Awaitable[object]], timeout_s: float = TIMEOUT_S, why: Callable[[], object] = str
-) -> None:
-    """Waits for a condition of another process or task; fails with `why()` when it does not come."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        value = condition()
-        if asyncio.iscoroutine(value):
-            value = await value
-        if value:
-            return
-        assert time.monotonic() < deadline, f"did not happen within {timeout_s} s: {why()}"
-        await asyncio.sleep(0.02)
 
 
 def trusting_nobody() -> ssl.SSLContext:

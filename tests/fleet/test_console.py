@@ -22,7 +22,8 @@ from starlette.routing import Route
 from control.api.app import console_app
 from control.api.demo import DemoLinks, LinkChange, parse_change
 from control.fleet.hub import FleetHub
-from tests.fleet.harness import running_control, running_edges, trusting_nobody, until
+from tests.fleet.harness import running_control, running_edges, trusting_nobody
+from tests.waiting import until
 from tradewind.common.problem import Problem
 from tradewind.common.process import PortTaken
 
@@ -136,7 +137,7 @@ async def test_snapshot_has_the_fields_the_console_draws(tmp_path: Path) -> None
 
 
 async def test_events_bring_a_snapshot_each_second_and_end_with_control(tmp_path: Path) -> None:
-    async with running_control(tmp_path / "control") as control, asyncio.timeout(20):
+    async with running_control(tmp_path / "control") as control, asyncio.timeout(60):
         async with _stream(control.http_url, "/v1/console/events") as lines:
             seen = 0
             async for line in lines:
@@ -197,7 +198,7 @@ async def test_what_is_no_http_is_a_counted_problem(tmp_path: Path) -> None:
     async with running_control(tmp_path / "control") as control:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(control.ready["http"]))
         writer.write(b"\x16\x03\x01\x02\x00\r\n\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             answer = await reader.read()
         writer.close()
         assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")

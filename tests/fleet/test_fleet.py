@@ -19,7 +19,8 @@ from edge.mesh.agent import CONTROL_NAME
 from edge.mesh.errors import EnrolmentError, SliceRefused
 from edge.mesh.identity import EdgeIdentity, ensure_identity
 from edge.mesh.port import DataplaneSample
-from tests.fleet.harness import Control, Edge, edge_settings, running, running_control, running_edges, until
+from tests.fleet.harness import Control, Edge, edge_settings, running, running_control, running_edges
+from tests.waiting import until
 from tradewind.common.tokens import key_id
 from tradewind.v1 import edge_pb2, fleet_pb2, fleet_pb2_grpc, routes_pb2, telemetry_pb2
 
@@ -394,7 +395,7 @@ async def _code_of_a_report(control: Control, credentials: grpc.ChannelCredentia
 
 async def _failure(call: AsyncIterable[telemetry_pb2.ReportResponse]) -> grpc.aio.AioRpcError:
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for _ in call:
                 pass
     except grpc.aio.AioRpcError as error:

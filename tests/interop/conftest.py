@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.edge_process import EdgeProcess, edge_process
-from tests.peer.client import wait_for
+from tests.waiting import wait_for
 
 rooms = itertools.count()
-CONNECT_S = 30.0
+CONNECT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from pylibdatachannel import Configuration, Description, DescriptionType, PeerCo
 
 from tests.edge_process import ROOT, EdgeProcess
 from tests.interop.conftest import CONNECT_S, Handshake, handshake
-from tests.peer.client import Rtp, Viewer, wait_for
+from tests.peer.client import Rtp, Viewer
+from tests.waiting import end, wait_for
 from tradewind.up.whip import SignalledConnection
 
 GCM = "SRTP_AEAD_AES_128_GCM"
@@ -244,9 +245,4 @@ def process(command: list[str], environment: dict[str, str] | None = None) -> It
     try:
         yield child
     finally:
-        child.terminate()
-        try:
-            child.wait(5)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        end(child)

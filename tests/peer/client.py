@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 import httpx
 from pylibsrtp import Policy, Session
@@ -20,11 +20,10 @@ from tests.edge_process import EdgeProcess
 from tests.peer.dtls import Certificate, Dtls, SrtpKeys
 from tests.peer.sdp import Answer, OfferParameters
 from tests.peer.stun import Check, is_stun, is_success
+from tests.waiting import PATIENCE_S, wait_for
 
-T = TypeVar("T")
-TIMEOUT_S: Final = 5.0
 # One for all, since each loads the machine's certificates; nothing is kept open, so that an edge holds only its own.
-HTTP: Final = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
+HTTP: Final = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), timeout=PATIENCE_S)
 OPUS: Final = 111
 VIDEO: Final = 96
 RTX: Final = 97
@@ -135,7 +134,7 @@ class Peer:
         """DTLS to its end; `edit` may spoil each flight on its way out."""
         for record in edit(self.dtls.start() if self.dtls.is_client else []):
             self.send(record)
-        deadline = time.monotonic() + TIMEOUT_S
+        deadline = time.monotonic() + PATIENCE_S
         while not self.dtls.is_connected:
             assert time.monotonic() < deadline, f"no DTLS connection: {self.dtls.error}"
             assert self.dtls.error is None, self.dtls.error
@@ -182,7 +181,7 @@ class Peer:
 
     def receive_rtp(self, wanted: Callable[[Rtp], bool], what: str, on: socket.socket | None = None) -> Rtp:
         """The first media packet that is wanted; others, RTCP included, are skipped."""
-        deadline = time.monotonic() + TIMEOUT_S
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             datagram = self.receive(0.1, on)
             if datagram is None or not 128 <= datagram[0] < 192 or 192 <= datagram[1] < 224:
@@ -190,7 +189,7 @@ class Peer:
             packet = Rtp.decode(bytes(self.inbound.unprotect(datagram)))
             if wanted(packet):
                 return packet
-        raise AssertionError(f"no {what} in {TIMEOUT_S} s")
+        raise AssertionError(f"no {what} in {PATIENCE_S} s")
 
     def _answered(self, one: socket.socket, transaction_id: bytes) -> bool:
         datagram = self.receive(0.2, one)
@@ -229,12 +228,3 @@ class Viewer(Peer):
     def sees(self, payload: bytes) -> Rtp:
         """Waits for video whose payload ends so."""
         return self.receive_rtp(lambda packet: packet.payload.endswith(payload), f"packet ending in {payload!r}")
-
-
-def wait_for(condition: Callable[[], T], what: str, timeout_s: float = TIMEOUT_S) -> T:
-    """Asks again until the answer is true. What runs in another process gives no other event."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-    return found

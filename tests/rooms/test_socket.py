@@ -42,7 +42,8 @@ from tradewind.v1.room_messages import (
 )
 
 EPOCH = int(UNIX_S * 1000)
-TIMEOUT_S = 5.0
+# For what takes milliseconds on an idle machine.
+TIMEOUT_S = 30.0
 _M = TypeVar("_M")
 
 
@@ -183,8 +184,14 @@ async def test_comment_that_breaks_a_rule_is_rejected_and_the_socket_stays(
     assert edge.metric("tradewind_room_comments_total", outcome=reason) == 1
 
 
-async def test_who_writes_too_fast_is_told_how_long_to_wait(edge: RunningEdge) -> None:
-    async with person(edge, person="the same page") as mei, person(edge, person="the same page") as again:
+async def test_who_writes_too_fast_is_told_how_long_to_wait(tmp_path: Path) -> None:
+    # So slow that no machine needs as long for five comments as one more takes to be allowed.
+    settings = edge_settings(tmp_path, rooms={"open_rooms": ["*"], "rate_per_s": 0.01})
+    async with (
+        running_edge(settings) as edge,
+        person(edge, person="the same page") as mei,
+        person(edge, person="the same page") as again,
+    ):
         for number in range(5):
             await (mei if number % 2 else again).send(Danmaku(id=f"c{number}", text="hi"))
             await (mei if number % 2 else again).next(Accepted)
@@ -192,21 +199,21 @@ async def test_who_writes_too_fast_is_told_how_long_to_wait(edge: RunningEdge) -
             await page.send(Danmaku(id="more", text="hi"))
             rejected = await page.next(Rejected)
             assert (rejected.id, rejected.reason) == ("more", "too_fast")
-            assert 0 < (rejected.retry_after_ms or 0) <= 1001
+            assert 0 < (rejected.retry_after_ms or 0) <= 100_001
         async with person(edge, person="somebody else") as jo:
             await jo.send(Danmaku(id="more", text="hi"))
             await jo.next(Accepted)
 
 
 async def test_room_where_everybody_writes_says_so(tmp_path: Path) -> None:
-    settings = edge_settings(tmp_path, rooms={"open_rooms": ["*"], "room_rate_per_s": 2})
+    settings = edge_settings(tmp_path, rooms={"open_rooms": ["*"], "room_rate_per_s": 0.01})
     async with running_edge(settings) as edge, person(edge) as mei:
         reasons = []
         for number in range(4):
             await mei.send(Danmaku(id=f"c{number}", text="hi"))
-        for _ in range(2):
+        for _ in range(3):
             reasons.append((await mei.next(Rejected)).reason)
-        assert reasons == ["room_busy", "room_busy"]
+        assert reasons == ["room_busy"] * 3, "the first is always taken"
 
 
 @pytest.mark.parametrize(
@@ -249,8 +256,10 @@ async def test_enormous_frame_is_cut_off_by_the_protocol(edge: RunningEdge) -> N
         await _metric_becomes(edge, "frame_too_large")
 
 
-async def test_flood_of_frames_ends_the_socket(edge: RunningEdge) -> None:
-    async with person(edge) as mei:
+async def test_flood_of_frames_ends_the_socket(tmp_path: Path) -> None:
+    # Room for all the answers: who floods is not to be ended for not reading them.
+    settings = edge_settings(tmp_path, rooms={"open_rooms": ["*"], "socket_queue_frames": 1_000})
+    async with running_edge(settings) as edge, person(edge) as mei:
         try:
             for number in range(300):
                 await mei.send(Ping(id=f"p{number}"))
@@ -266,12 +275,13 @@ async def test_first_message_is_hello_or_nothing(edge: RunningEdge) -> None:
 
 
 async def test_who_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
-    rooms = {"open_rooms": ["*"], "hello_timeout_s": 0.05, "idle_timeout_s": 0.1}
-    async with running_edge(edge_settings(tmp_path, rooms=rooms)) as edge:
-        async with connected(edge) as page:
-            await goodbye(edge, page, "hello_timeout")
-        async with person(edge) as page:
-            await goodbye(edge, page, "idle")
+    for setting, enter, reason in (
+        ("hello_timeout_s", connected, "hello_timeout"),
+        ("idle_timeout_s", person, "idle"),
+    ):
+        settings = edge_settings(tmp_path, rooms={"open_rooms": ["*"], setting: 0.05})
+        async with running_edge(settings) as edge, enter(edge) as page:
+            await goodbye(edge, page, reason)
 
 
 @pytest.mark.parametrize(

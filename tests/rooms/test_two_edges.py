@@ -92,7 +92,7 @@ async def person(edge: EdgeProcess, name: str) -> AsyncIterator[Person]:
 
 async def test_comments_cross_the_trunk_both_ways_with_one_numbering(edges: tuple[EdgeProcess, EdgeProcess]) -> None:
     sg, fra = edges
-    async with httpx.AsyncClient(base_url=sg.http, timeout=10) as http, person(fra, "Jo") as jo, host(http, "demo"):
+    async with httpx.AsyncClient(base_url=sg.http, timeout=30) as http, person(fra, "Jo") as jo, host(http, "demo"):
         live = await jo.until(lambda: next((m for m in jo.seen if isinstance(m, Live) and m.live), None))
         async with person(sg, "Mei") as mei:
             places = [await jo.say("from-fra"), await mei.say("from-sg"), await jo.say("again-from-fra")]

@@ -25,7 +25,7 @@ async def metric(http: httpx.AsyncClient, edge: EdgeProcess, line: str) -> float
 
 
 async def test_picture_and_sound_arrive_and_sessions_end(edge: EdgeProcess) -> None:
-    async with httpx.AsyncClient(base_url=edge.http, timeout=10) as http:
+    async with httpx.AsyncClient(base_url=edge.http, timeout=30) as http:
         async with host(http, "demo") as published, viewer(http, "demo") as (tracks, watched):
             pictures, sounds = await asyncio.gather(frames(tracks["video"], 20), frames(tracks["audio"], 50))
             assert (pictures[-1].width, pictures[-1].height) == (320, 240)
@@ -45,7 +45,7 @@ async def test_picture_and_sound_arrive_and_sessions_end(edge: EdgeProcess) -> N
 
 async def test_viewer_who_comes_first_waits_for_the_host(edge: EdgeProcess) -> None:
     async with (
-        httpx.AsyncClient(base_url=edge.http, timeout=10) as http,
+        httpx.AsyncClient(base_url=edge.http, timeout=30) as http,
         viewer(http, "early") as (tracks, _),
         host(http, "early"),
     ):
@@ -54,7 +54,7 @@ async def test_viewer_who_comes_first_waits_for_the_host(edge: EdgeProcess) -> N
 
 async def test_host_who_publishes_again_takes_over_without_a_new_offer(edge: EdgeProcess) -> None:
     async with (
-        httpx.AsyncClient(base_url=edge.http, timeout=10) as http,
+        httpx.AsyncClient(base_url=edge.http, timeout=30) as http,
         viewer(http, "again") as (tracks, _),
         host(http, "again"),
     ):

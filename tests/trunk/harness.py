@@ -12,14 +12,16 @@ from typing import TypeVar
 
 from edge.dataplane import Dataplane, DataplaneConfig, Event
 from tests.trunk.certificates import Credentials
-from tests.trunk.peer import HEARTBEAT_S, PATIENCE_S, TrunkPeer
+from tests.trunk.peer import HEARTBEAT_S, TrunkPeer
 from tests.trunk.wire import Kind, Rtp, Source, SourceHeartbeat, Track, flow_id, message, text, varint
+from tests.waiting import PATIENCE_S, until
 
 T = TypeVar("T")
 
 ROOM = "demo"
 INCARNATION = 1_790_000_000_000
 VIDEO_SSRC = 0x1111
+FIRST_NUMBER = 65_000
 VP8 = 2
 
 
@@ -75,13 +77,10 @@ class Events:
 
 
 async def eventually(what: str, found: Callable[[], T | None]) -> T:
-    """Polls a snapshot, which changes five times a second."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if value := found():
-            return value
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"waited for {what} in vain")
+    """A snapshot, which changes five times a second and has no event for it."""
+    value = await until(found, why=what)
+    assert value is not None
+    return value
 
 
 @dataclass
@@ -119,7 +118,7 @@ class Publication:
 
     def send(self, *, size: int = 1_100, key: bool = False, marker: bool = False, timestamp: int = 0) -> int:
         """Sends the next packet; returns its sequence number."""
-        number = (65_000 + self.sent) & 0xFFFF
+        number = (FIRST_NUMBER + self.sent) & 0xFFFF
         payload = self.sent.to_bytes(8, "big").ljust(size, b"\xab")
         rtp = Rtp(number, timestamp, VIDEO_SSRC, payload, self.peer.take_number(), marker, 96, key)
         self.sent_at[number] = time.monotonic()

@@ -31,8 +31,8 @@ from tests.trunk.wire import (
     messages,
     varint,
 )
+from tests.waiting import PATIENCE_S
 
-PATIENCE_S = 15.0
 HEARTBEAT_S = 0.1
 
 T = TypeVar("T")
@@ -92,9 +92,9 @@ class TrunkPeer(QuicConnectionProtocol):
                 self.terminated = event
         self._changed.set()
 
-    async def until(self, what: str, found: Callable[[], T | None]) -> T:
+    async def until(self, what: str, found: Callable[[], T | None], timeout_s: float = PATIENCE_S) -> T:
         """Waits until `found` gives something true."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(timeout_s):
             while True:
                 if value := found():
                     return value

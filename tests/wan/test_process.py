@@ -15,6 +15,8 @@ from typing import Any, cast
 
 import httpx
 
+from tests.waiting import PATIENCE_S, until
+
 CONFIG = """
 data_dir = "{data_dir}"
 seed = 7
@@ -53,7 +55,7 @@ class Peer(asyncio.DatagramProtocol):
         self.transport.sendto(data, (host, int(port)))
 
     async def receive(self) -> tuple[bytes, tuple[str, int], float]:
-        return await asyncio.wait_for(self.received.get(), 10)
+        return await asyncio.wait_for(self.received.get(), PATIENCE_S)
 
 
 @dataclass
@@ -90,10 +92,8 @@ async def emulator(directory: Path, *options: str) -> AsyncIterator[Emulator]:
     process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)
     try:
         ready = directory / "data" / "ready.json"
-        async with asyncio.timeout(30):
-            while not ready.exists():
-                assert process.returncode is None
-                await asyncio.sleep(0.02)
+        await until(lambda: ready.exists() or process.returncode is not None)
+        assert process.returncode is None
         content = json.loads(ready.read_text())
         async with httpx.AsyncClient(base_url=f"http://{content['admin']}") as http:
             yield Emulator(process, content, http)
@@ -113,7 +113,8 @@ async def test_edges_reach_each_other_with_the_delay_and_one_stable_address(tmp_
         data, seen_from, at = await fra.receive()
         assert data == b"hello"
         assert "{}:{}".format(*seen_from) == wan.side("fra", "sg")["trunk"]
-        assert 0.040 <= at - started < 0.060
+        # How much later it is depends on the machine and stands in every bench report.
+        assert at - started >= 0.040
         fra.send(b"hello back", wan.side("fra", "sg")["trunk"])
         assert (await sg.receive())[0] == b"hello back"
 
@@ -162,7 +163,6 @@ async def test_a_paced_stream_keeps_its_order_and_is_never_early(tmp_path: Path)
         assert order == list(range(300))
         stats = (await wan.http.get("/stats")).json()
         row = await wan.direction("sg", "fra")
-        # How late it is depends on the machine and stands in every bench report.
         assert row["delay_ms"]["p50"] >= 40
         assert stats["kernel_drops"] == 0
 
@@ -182,9 +182,9 @@ async def test_bad_requests_say_what_to_do(tmp_path: Path) -> None:
 async def test_sigterm_and_a_closed_stdin_both_end_it(tmp_path: Path) -> None:
     async with emulator(tmp_path) as wan:
         wan.process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(wan.process.wait(), 5) == 0
+        assert await asyncio.wait_for(wan.process.wait(), PATIENCE_S) == 0
     assert not (tmp_path / "data" / "ready.json").exists()
     async with emulator(tmp_path, "--exit-with-parent") as wan:
         assert wan.process.stdin is not None
         wan.process.stdin.close()
-        assert await asyncio.wait_for(wan.process.wait(), 5) == 0
+        assert await asyncio.wait_for(wan.process.wait(), PATIENCE_S) == 0
