@@ -280,22 +280,25 @@ class _Session:
         else:
             await self._world.set_direction(*hop, lose_next=_BURST_PACKETS)
         await asyncio.sleep(self._options.pick(*_ALARM_S))
-        after = ((await self._world.route(_ROOM, "fra")) or {}).get("active_path")
-        dropped = await self._drops(hop)
-        moved = max(await self._committed() - committed, int(after != active))
+        route = (await self._world.route(_ROOM, "fra")) or {}
+        after, dropped = route.get("active_path"), await self._drops(hop)
+        commits = {edge: count - committed[edge] for edge, count in (await self._committed()).items()}
         return {
             "kind": draw.kind,
             "hop": hop,
-            "moved": moved,
+            "moved": max(sum(commits.values()), int(after != active)),
+            "commits": commits,
             "active": active,
             "active_after": after,
+            # Control's own, when it was control that moved the stream.
+            "reason": route.get("reason"),
             "lost": dropped["loss"] - drops["loss"],
             "darkened": dropped["blackout"] - drops["blackout"],
         }
 
-    async def _committed(self) -> int:
-        """Moves for good, of all edges: a relay that leaves its parent moves the stream too."""
-        return sum([await self._world.committed_moves(edge) for edge in self._world.edges])
+    async def _committed(self) -> dict[str, int]:
+        """Moves for good by each edge: a relay that leaves its parent moves the stream too."""
+        return {edge: await self._world.committed_moves(edge) for edge in self._world.edges}
 
     async def _drops(self, hop: tuple[str, str]) -> dict[str, int]:
         return dict((await self._world.links())[hop]["drops"])

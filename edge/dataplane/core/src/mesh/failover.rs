@@ -1,7 +1,7 @@
 //! When a stream's backup is armed, takes over, and is released again (DESIGN §5).
 //!
 //! ```text
-//! Steady ── parent silent 150 ms, lossy, or cut off itself ──▶ Armed ── 350 ms silent, 1 s of loss, orphan ──▶ commit
+//! Steady ── parent silent 150 ms, lossy, or cut off itself ──▶ Armed ── 500 ms silent, 1 s of loss, orphan ──▶ commit
 //!    ▲                                                           │
 //!    └────────────────────── 2 s clean ──────────────────────────┘
 //! ```
@@ -184,8 +184,8 @@ mod tests {
             (Phase::Steady, HEALTHY, Action::Stay),
             (Phase::Steady, silent(149), Action::Stay),
             (Phase::Steady, silent(150), Action::Arm(Cause::Silence)),
-            (armed(9_990), silent(349), Action::Stay),
-            (armed(9_990), silent(350), Action::Commit(Cause::Silence)),
+            (armed(9_990), silent(499), Action::Stay),
+            (armed(9_990), silent(500), Action::Commit(Cause::Silence)),
             (Phase::Steady, lossy, Action::Arm(Cause::Loss)),
             (armed(9_990), lossy, Action::Stay),
             (
