@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.mesh.probe_wire import DATAGRAM_MAX_BYTES, Kind, Probe, ProbeDrop, decode, encode, read_sender
-from edge.mesh.probing import VERDICT_PACKETS, PeerProbe
+from edge.mesh.probing import VERDICT_PACKETS, Measurement, PeerProbe
 
 KEY = bytes(range(32))
 NONCE_KEY = b"this process only"
@@ -47,6 +47,12 @@ class Pair:
         if self.rng.random() >= self.loss:
             assert self.ends[sender].handle_datagram(echo, now=back, clock_us=self.clock_us(sender, back)) is None
 
+    def measured(self, end: str, *, after_s: float = 0.0, excuse_s: float = 0.0) -> Measurement:
+        """What an end makes of it, so long after the last round."""
+        found = self.ends[end].measure(now=self.now + after_s, excuse_s=excuse_s)
+        assert found is not None
+        return found
+
     def run(self, rounds: int) -> None:
         for _ in range(rounds):
             self.now += 0.1
@@ -57,9 +63,8 @@ class Pair:
 def test_both_ends_find_delay_and_round_trip() -> None:
     pair = Pair()
     pair.run(50)
-    for end in pair.ends.values():
-        measured = end.measure(now=pair.now + 0.2)
-        assert measured is not None
+    for end in pair.ends:
+        measured = pair.measured(end, after_s=0.2)
         assert measured.rtt_ms == pytest.approx(160.0)
         assert measured.one_way_p50_raw_ms == pytest.approx(80.0, abs=0.01)
         assert measured.reachable
@@ -69,9 +74,7 @@ def test_both_ends_find_delay_and_round_trip() -> None:
 def test_clock_offset_shows_only_in_raw_delays_and_cancels_in_their_sum() -> None:
     pair = Pair(clock_ms={"sg": 0.0, "fra": 5000.0})
     pair.run(50)
-    sg, fra = (pair.ends[end].measure(now=pair.now + 0.2) for end in ("sg", "fra"))
-    assert sg is not None
-    assert fra is not None
+    sg, fra = (pair.measured(end, after_s=0.2) for end in ("sg", "fra"))
     assert fra.one_way_p50_raw_ms == pytest.approx(5080.0, abs=0.01)
     assert sg.one_way_p50_raw_ms == pytest.approx(-4920.0, abs=0.01)
     assert sg.rtt_ms == fra.rtt_ms == pytest.approx(160.0)
@@ -80,16 +83,14 @@ def test_clock_offset_shows_only_in_raw_delays_and_cancels_in_their_sum() -> Non
 def test_loss_is_counted_where_it_arrives() -> None:
     pair = Pair(loss=0.1)
     pair.run(600)
-    measured = pair.ends["fra"].measure(now=pair.now)
-    assert measured is not None
+    measured = pair.measured("fra")
     assert measured.loss_10min_ratio == pytest.approx(0.1, rel=0.35), "seed 5"
 
 
 def test_missing_echoes_tell_of_both_ways() -> None:
     pair = Pair(loss=0.1)
     pair.run(600)
-    measured = pair.ends["fra"].measure(now=pair.now)
-    assert measured is not None
+    measured = pair.measured("fra")
     assert measured.echo_loss_30s_ratio == pytest.approx(0.19, abs=0.08), "seed 5"
     # One echo in 0.1 s, remembered for 30 s.
     assert 150 <= measured.echo_packets_30s <= 310
@@ -110,15 +111,12 @@ def test_silence_makes_unreachable_and_speech_reachable_again() -> None:
     for end in pair.ends.values():
         end.warm = True
     pair.run(50)
-    quiet = pair.ends["sg"].measure(now=pair.now + 1.5)
-    assert quiet is not None
+    quiet = pair.measured("sg", after_s=1.5)
     assert not quiet.reachable
     assert quiet.age_ms > 1000
     pair.now += 2.0
     pair.run(1)
-    again = pair.ends["sg"].measure(now=pair.now + 0.2)
-    assert again is not None
-    assert again.reachable
+    assert pair.measured("sg", after_s=0.2).reachable
 
 
 def test_a_process_that_stood_still_does_not_blame_its_peers() -> None:
@@ -126,9 +124,7 @@ def test_a_process_that_stood_still_does_not_blame_its_peers() -> None:
     for end in pair.ends.values():
         end.warm = True
     pair.run(50)
-    excused = pair.ends["sg"].measure(now=pair.now + 1.5, excuse_s=1.3)
-    assert excused is not None
-    assert excused.reachable
+    assert pair.measured("sg", after_s=1.5, excuse_s=1.3).reachable
 
 
 def test_a_peer_that_never_answers_is_reported_unreachable() -> None:
@@ -176,9 +172,8 @@ def test_a_peer_that_starts_anew_is_noticed_and_not_blamed_for_what_its_predeces
     pair.ends["fra"] = PeerProbe("fra", "sg", KEY, nonce_key=NONCE_KEY, instance=2, now=pair.now)
     pair.run(100)
     assert pair.ends["sg"].peer_instance == 2
-    for end in pair.ends.values():
-        measured = end.measure(now=pair.now + 0.2)
-        assert measured is not None
+    for end in pair.ends:
+        measured = pair.measured(end, after_s=0.2)
         assert (measured.loss_30s_ratio, measured.echo_loss_30s_ratio) == (0.0, 0.0)
 
 
