@@ -1,11 +1,11 @@
 /** The list of edges: what state each is in and what it carries. Troubled ones first. */
 import type { EdgeStatus, FleetEdge } from "../../wire/console-feed";
 import { h } from "../shared/dom";
-import { formatCount, formatRatio } from "../shared/format";
+import { formatRatio, formatThings } from "../shared/format";
 
 const RANK: Readonly<Record<EdgeStatus, number>> = { down: 0, suspect: 1, up: 2 };
 const TONE: Readonly<Record<EdgeStatus, string>> = { down: "bad", suspect: "warn", up: "good" };
-const WORDS: Readonly<Record<EdgeStatus, string>> = { down: "down", suspect: "not heard from", up: "up" };
+export const STATUS_WORDS: Readonly<Record<EdgeStatus, string>> = { down: "down", suspect: "not heard from", up: "up" };
 
 export class EdgesView {
   readonly #list: HTMLUListElement;
@@ -35,10 +35,9 @@ export function sortEdges(edges: readonly FleetEdge[]): readonly FleetEdge[] {
 }
 
 export function edgeText(edge: FleetEdge): string {
-  if (edge.status !== "up") return WORDS[edge.status];
-  const hosts = edge.hosts === 1 ? "1 host" : `${formatCount(edge.hosts)} hosts`;
-  const viewers = edge.viewers === 1 ? "1 viewer" : `${formatCount(edge.viewers)} viewers`;
-  return `${edge.hosts === 0 ? "" : `${hosts}, `}${viewers}, CPU ${formatRatio(edge.cpu_ratio)}`;
+  if (edge.status !== "up") return STATUS_WORDS[edge.status];
+  const hosts = edge.hosts === 0 ? "" : `${formatThings(edge.hosts, "host")}, `;
+  return `${hosts}${formatThings(edge.viewers, "viewer")}, CPU ${formatRatio(edge.cpu_ratio)}`;
 }
 
 function line(edge: FleetEdge): HTMLLIElement {

@@ -1,6 +1,6 @@
 /** The selected link: its numbers, and in a demo the means to make it bad and good again. */
 import { changeDemoLink, type DemoLinkChange } from "../../wire/console-feed";
-import { byId, setFacts, setText } from "../shared/dom";
+import { byId, setFacts, setText, setTextOf } from "../shared/dom";
 import { formatMs, formatRatio } from "../shared/format";
 import { isWorsened, type LinkPair } from "./fleet";
 
@@ -51,8 +51,8 @@ export class LinkPanel {
       this.#tryButton,
       `${worsened ? "Restore" : "Make"} ${candidate.a} – ${candidate.b}${worsened ? "" : " bad"}`,
     );
-    setText(
-      byId("try-text", HTMLElement),
+    setTextOf(
+      "try-text",
       worsened
         ? "This link was made bad. Restore it and watch the routes come back."
         : "These links are emulated. Make one bad and watch the routes go around it.",
@@ -66,7 +66,7 @@ export class LinkPanel {
     this.#form.hidden = pair === null;
     if (pair === null) return;
     this.#try.hidden = true;
-    setText(byId("link-title", HTMLElement), `${pair.a} – ${pair.b}`);
+    setTextOf("link-title", `${pair.a} – ${pair.b}`);
     setFacts(byId("link-facts", HTMLDListElement), [
       ["Round trip", formatMs(pair.rttMs)],
       [`Loss ${pair.a} → ${pair.b}`, formatRatio(pair.there?.loss_ratio ?? null)],
@@ -126,7 +126,7 @@ export class LinkPanel {
   }
 
   #showValues(): void {
-    setText(byId("loss-out", HTMLElement), formatRatio(Number(this.#loss.value) / 100));
-    setText(byId("delay-out", HTMLElement), formatMs(Number(this.#delay.value)));
+    setTextOf("loss-out", formatRatio(Number(this.#loss.value) / 100));
+    setTextOf("delay-out", formatMs(Number(this.#delay.value)));
   }
 }

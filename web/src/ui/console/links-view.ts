@@ -1,12 +1,12 @@
 /** The table of links: what is measured now, and the last minute of it. */
 import { h, setText, svg } from "../shared/dom";
 import { formatMs, formatRatio, UNKNOWN } from "../shared/format";
+import { sparkPath, sparkX } from "../shared/spark";
 import { type LinkPair, sortByBadness } from "./fleet";
 
-/** One snapshot a second. */
-const HISTORY = 60;
-const SPARK_WIDTH = 120;
-const SPARK_HEIGHT = 22;
+/** One minute at one snapshot a second. */
+const SPARK = { points: 60, width: 120, height: 22 };
+const SPARK_HEADROOM = 1.2;
 
 /** What the colour of the dot says. */
 const TONE_WORDS: Readonly<Record<LinkPair["tone"], string>> = {
@@ -58,7 +58,7 @@ export class LinksView {
         if (cell !== undefined) setText(cell, text);
       });
       if (pair.rttMs !== null) row.history.push({ rttMs: pair.rttMs, lossRatio: pair.lossRatio ?? 0 });
-      if (row.history.length > HISTORY) row.history.shift();
+      if (row.history.length > SPARK.points) row.history.shift();
       drawHistory(row);
     }
     this.#order(sorted);
@@ -92,8 +92,8 @@ export class LinksView {
       "svg",
       {
         class: "history",
-        viewBox: `0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`,
-        width: String(SPARK_WIDTH),
+        viewBox: `0 0 ${SPARK.width} ${SPARK.height}`,
+        width: String(SPARK.width),
         "aria-hidden": "true",
       },
       losses,
@@ -128,18 +128,13 @@ function cells(pair: LinkPair): readonly string[] {
 }
 
 /** Round trip as a line from zero, loss as bars beneath it that fill at 10 %. */
-function drawHistory(row: Row): void {
-  const top = Math.max(...row.history.map((sample) => sample.rttMs), 1) * 1.2;
-  const step = SPARK_WIDTH / (HISTORY - 1);
-  const firstX = SPARK_WIDTH - (row.history.length - 1) * step;
-  const line: string[] = [];
-  const bars: string[] = [];
-  row.history.forEach(({ rttMs, lossRatio }, index) => {
-    const x = (firstX + index * step).toFixed(1);
-    line.push(`${index === 0 ? "M" : "L"}${x} ${(SPARK_HEIGHT - (rttMs / top) * SPARK_HEIGHT).toFixed(1)}`);
-    const heightPx = Math.min(1, lossRatio / 0.1) * SPARK_HEIGHT;
-    if (heightPx > 0.3) bars.push(`M${x} ${SPARK_HEIGHT}v${(-heightPx).toFixed(1)}`);
+function drawHistory({ history, line, losses }: Row): void {
+  const rtts = history.map(({ rttMs }) => rttMs);
+  const bars = history.map(({ lossRatio }, index) => {
+    const heightPx = Math.min(1, lossRatio / 0.1) * SPARK.height;
+    const x = sparkX(index, history.length, SPARK).toFixed(1);
+    return heightPx > 0.3 ? `M${x} ${SPARK.height}v${(-heightPx).toFixed(1)}` : "";
   });
-  row.line.setAttribute("d", line.length > 1 ? line.join("") : "");
-  row.losses.setAttribute("d", bars.join(""));
+  line.setAttribute("d", sparkPath(rtts, SPARK, SPARK_HEADROOM));
+  losses.setAttribute("d", bars.join(""));
 }

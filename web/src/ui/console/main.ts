@@ -1,7 +1,7 @@
 /** The operator's console: wires the snapshot feed to the map, the routes and the table of links. */
 import "./console.css";
 import { type FeedState, type FleetStream, followSnapshots, type Snapshot } from "../../wire/console-feed";
-import { byId, h, setText } from "../shared/dom";
+import { byId, h, setText, setTextOf } from "../shared/dom";
 import { formatCount } from "../shared/format";
 import { placeIcons } from "../shared/icons";
 import { EdgesView } from "./edges-view";
@@ -106,8 +106,8 @@ function showFeed(state: FeedState): void {
   // What is on screen is then the past, and looks like it.
   document.body.dataset["feed"] = state;
   const version = snapshot === null ? "" : `, routes ${snapshot.leader_epoch}.${snapshot.version}`;
-  setText(
-    byId("feed-text", HTMLElement),
+  setTextOf(
+    "feed-text",
     state === "open" ? `Live${version}` : "Control does not answer. Streams go on; what you see is old.",
   );
 }

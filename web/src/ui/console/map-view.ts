@@ -8,8 +8,9 @@ import { feature } from "topojson-client";
 import type { GeometryCollection, Topology } from "topojson-specification";
 import landTopology from "world-atlas/land-110m.json";
 import type { FleetEdge, FleetStream, Snapshot } from "../../wire/console-feed";
-import { svg } from "../shared/dom";
-import { formatMs, formatRatio } from "../shared/format";
+import { setAttributes, svg } from "../shared/dom";
+import { formatMs, formatRatio, formatThings } from "../shared/format";
+import { STATUS_WORDS } from "./edges-view";
 import { hops, type LinkPair, linkPairs, pairKey, pathOf, type Tone } from "./fleet";
 import { type Box, type LabelWish, type NamePlace, placeLabels, placeNames } from "./labels";
 
@@ -293,21 +294,14 @@ function edgeWords(name: string, detail: string, { side, detail: hasDetail }: Na
   return lines;
 }
 
-function setAttributes(element: Element, attributes: Readonly<Record<string, string>>): void {
-  for (const [name, value] of Object.entries(attributes)) {
-    if (element.getAttribute(name) !== value) element.setAttribute(name, value);
-  }
-}
-
 function mean(points: readonly Point[]): Point {
   const sum = points.reduce<Point>((left, right) => [left[0] + right[0], left[1] + right[1]], [0, 0]);
   return [sum[0] / points.length, sum[1] / points.length];
 }
 
 function edgeDetail(edge: FleetEdge, source: boolean): string {
-  if (edge.status === "down") return "down";
-  if (edge.status === "suspect") return "not heard from";
-  const viewers = edge.viewers === 1 ? "1 viewer" : `${edge.viewers} viewers`;
+  if (edge.status !== "up") return STATUS_WORDS[edge.status];
+  const viewers = formatThings(edge.viewers, "viewer");
   return source ? `host, ${viewers}` : viewers;
 }
 

@@ -22,7 +22,7 @@ export class ChatList {
 
   constructor(root: HTMLElement, emptyText: string) {
     // A log is announced politely, additions only: what a live chat is to a screen reader.
-    this.#list = h("ol", { class: "chat-list", role: "log", "aria-label": "Comments", tabindex: "0" });
+    this.#list = h("ol", { class: "chat-list scrolls", role: "log", "aria-label": "Comments", tabindex: "0" });
     this.#down = h("button", { class: "button chat-down", type: "button", hidden: true }, "Newest comments");
     this.#empty = h("p", { class: "chat-empty" }, emptyText);
     root.append(this.#list, this.#empty, this.#down);

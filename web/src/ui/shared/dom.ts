@@ -36,6 +36,11 @@ export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** The same for the element with this id. */
+export function setTextOf(id: string, text: string): void {
+  setText(byId(id, HTMLElement), text);
+}
+
 /** Puts facts into a `<dl class="facts">`, keeping its nodes so that a selection in it survives. */
 export function setFacts(list: HTMLDListElement, facts: readonly (readonly [string, string])[]): void {
   if (list.children.length !== facts.length * 2) {
@@ -49,9 +54,11 @@ export function setFacts(list: HTMLDListElement, facts: readonly (readonly [stri
   });
 }
 
-function setAttributes(element: Element, attributes: Attributes): void {
+/** Sets what differs; `true` is an attribute without a value, `false` and `undefined` leave things as they are. */
+export function setAttributes(element: Element, attributes: Attributes): void {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === undefined || value === false) continue;
-    element.setAttribute(name, value === true ? "" : value);
+    const text = value === true ? "" : value;
+    if (element.getAttribute(name) !== text) element.setAttribute(name, text);
   }
 }

@@ -25,6 +25,11 @@ export function formatCount(count: number): string {
   return count.toLocaleString("en");
 }
 
+/** 1 viewer, 1,204 viewers. */
+export function formatThings(count: number, thing: string): string {
+  return `${formatCount(count)} ${count === 1 ? thing : `${thing}s`}`;
+}
+
 /** Minutes and seconds, with hours once there are any: 2:14, 1:02:14. */
 export function formatDuration(seconds: number): string {
   const whole = Math.max(0, Math.floor(seconds));

@@ -1,13 +1,13 @@
 /** The numbers of the stream going out, a minute of bitrate, and what to do about trouble. */
 import { never } from "../../session/emitter";
 import type { HealthWarning, PublishHealth } from "../../session/publish-health";
-import { byId, h, setText, svg } from "../shared/dom";
-import { formatBitrate, formatMs, formatRatio, UNKNOWN } from "../shared/format";
+import { byId, h, setTextOf, svg } from "../shared/dom";
+import { formatBitrate, formatMs, formatRatio, formatThings, UNKNOWN } from "../shared/format";
+import { sparkPath, sparkX } from "../shared/spark";
 
 /** One minute at two samples a second. */
-const SPARK_POINTS = 120;
-const SPARK_WIDTH = 300;
-const SPARK_HEIGHT = 54;
+const SPARK = { points: 120, width: 300, height: 54 };
+const SPARK_HEADROOM = 1.15;
 
 export class HealthView {
   readonly #line = svg("path");
@@ -21,16 +21,13 @@ export class HealthView {
   }
 
   show(health: PublishHealth): void {
-    setText(byId("meter-bitrate", HTMLElement), formatBitrate(health.bitrateBps));
-    setText(byId("meter-frames", HTMLElement), `${Math.round(health.framesPerSecond)} fps`);
-    setText(byId("meter-rtt", HTMLElement), formatMs(health.rttMs));
-    setText(byId("meter-loss", HTMLElement), formatRatio(health.lossRatio));
+    setTextOf("meter-bitrate", formatBitrate(health.bitrateBps));
+    setTextOf("meter-frames", `${Math.round(health.framesPerSecond)} fps`);
+    setTextOf("meter-rtt", formatMs(health.rttMs));
+    setTextOf("meter-loss", formatRatio(health.lossRatio));
     const picture = health.width > 0 ? `${health.width}×${health.height} ${health.videoCodec}` : "Sound only";
-    setText(
-      byId("meter-note", HTMLElement),
-      `${picture}, ${health.keyFrames === 1 ? "1 key frame" : `${health.keyFrames} key frames`}`,
-    );
-    this.#bitrates = [...this.#bitrates, health.bitrateBps].slice(-SPARK_POINTS);
+    setTextOf("meter-note", `${picture}, ${formatThings(health.keyFrames, "key frame")}`);
+    this.#bitrates = [...this.#bitrates, health.bitrateBps].slice(-SPARK.points);
     this.#drawSpark();
     this.#showWarnings(health.warnings);
   }
@@ -39,15 +36,15 @@ export class HealthView {
     this.#bitrates = [];
     this.#drawSpark();
     this.#showWarnings([]);
-    for (const id of ["meter-bitrate", "meter-frames", "meter-rtt", "meter-loss"])
-      setText(byId(id, HTMLElement), UNKNOWN);
-    setText(byId("meter-note", HTMLElement), "Numbers appear once you are live.");
+    for (const id of ["meter-bitrate", "meter-frames", "meter-rtt", "meter-loss"]) setTextOf(id, UNKNOWN);
+    setTextOf("meter-note", "Numbers appear once you are live.");
   }
 
   #drawSpark(): void {
-    const path = sparkPath(this.#bitrates);
+    const path = sparkPath(this.#bitrates, SPARK, SPARK_HEADROOM);
+    const firstX = sparkX(0, this.#bitrates.length, SPARK);
     this.#line.setAttribute("d", path);
-    this.#fill.setAttribute("d", path === "" ? "" : `${path} V${SPARK_HEIGHT} H${firstX(this.#bitrates.length)} Z`);
+    this.#fill.setAttribute("d", path === "" ? "" : `${path} V${SPARK.height} H${firstX} Z`);
   }
 
   #showWarnings(warnings: readonly HealthWarning[]): void {
@@ -59,24 +56,6 @@ export class HealthView {
       ...warnings.map((warning) => h("li", {}, warningIcon(), h("span", {}, advice(warning)))),
     );
   }
-}
-
-/** A line from right (now) to left; the newest sample always stands at the right edge. */
-export function sparkPath(values: readonly number[]): string {
-  if (values.length < 2) return "";
-  const top = Math.max(...values) * 1.15 || 1;
-  const step = SPARK_WIDTH / (SPARK_POINTS - 1);
-  return values
-    .map((value, index) => {
-      const x = firstX(values.length) + index * step;
-      const y = SPARK_HEIGHT - (value / top) * SPARK_HEIGHT;
-      return `${index === 0 ? "M" : "L"}${x.toFixed(1)} ${y.toFixed(1)}`;
-    })
-    .join(" ");
-}
-
-function firstX(count: number): number {
-  return SPARK_WIDTH - (count - 1) * (SPARK_WIDTH / (SPARK_POINTS - 1));
 }
 
 function warningIcon(): SVGSVGElement {

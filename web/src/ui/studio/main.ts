@@ -6,11 +6,11 @@ import { createPublisher, type Publisher, type PublisherState } from "../../sess
 import { RoomSession } from "../../session/room";
 import { joinRoom } from "../../wire/join";
 import { ChatList } from "../shared/chat-list";
-import { byId, setText } from "../shared/dom";
-import { formatCount } from "../shared/format";
+import { byId, setText, setTextOf } from "../shared/dom";
 import { placeIcons } from "../shared/icons";
 import { explainRoomEnd } from "../shared/room-end";
 import { roomFromPath } from "../shared/room-path";
+import { missedText, onToken, showLiveBadge, showPresence } from "../shared/room-words";
 import { describeAir, isOthers } from "./air";
 import { HealthView } from "./health-view";
 import { FRAMES_PER_SECOND, type OpenSource } from "./source";
@@ -21,6 +21,7 @@ placeIcons();
 const room = roomFromPath(location.pathname);
 const go = byId("go", HTMLButtonElement);
 const codec = byId("codec", HTMLSelectElement);
+const sayText = byId("say-text", HTMLInputElement);
 const tokenForm = byId("token-form", HTMLFormElement);
 const health = new HealthView();
 const chat = new ChatList(byId("chat", HTMLElement), "What viewers write appears here.");
@@ -39,7 +40,7 @@ let picture = { live: false, incarnation: 0 };
 let ownIncarnation: number | null = null;
 let roomSession = openRoom();
 
-setText(byId("room-name", HTMLElement), room);
+setTextOf("room-name", room);
 document.title = `${room} · Studio · Tradewind`;
 placeViewerLink(room);
 show();
@@ -49,10 +50,7 @@ byId("say", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
   say();
 });
-tokenForm.addEventListener("submit", (event) => {
-  event.preventDefault();
-  enter(byId("token", HTMLInputElement).value.trim());
-});
+onToken(enter);
 addEventListener("beforeunload", (event) => {
   // Closing the tab of a running broadcast asks once.
   if (publisher !== null) event.preventDefault();
@@ -133,8 +131,8 @@ function show(): void {
   go.dataset["kind"] = view.action === "stop" ? "stop" : "live";
   go.disabled = !view.enabled;
   codec.disabled = view.onAir;
-  setText(byId("go-note", HTMLElement), view.note);
-  setText(byId("edge", HTMLElement), view.edge);
+  setTextOf("go-note", view.note);
+  setTextOf("edge", view.edge);
 }
 
 function settings(): PublishSettings {
@@ -155,16 +153,15 @@ function openRoom(): RoomSession {
   session.on("open", (open) => {
     if (!open) publisher?.suspectEdge();
   });
-  session.on("presence", ({ count }) => setText(byId("presence", HTMLElement), `${formatCount(count)} here`));
+  session.on("presence", ({ count }) => showPresence(count));
   session.on("entries", ({ entries }) => {
     for (const entry of entries) chat.add({ ...entry, own: entry.person === session.person });
   });
   session.on("rejected", ({ text, detail }) => {
-    const input = byId("say-text", HTMLInputElement);
-    if (input.value === "") input.value = text;
+    if (sayText.value === "") sayText.value = text;
     chat.mark(detail);
   });
-  session.on("missed", ({ count }) => chat.mark(count === 1 ? "A comment was lost." : `${count} comments were lost.`));
+  session.on("missed", ({ count }) => chat.mark(missedText(count)));
   session.on("goodbye", ({ reason, retry }) => {
     if (retry) return;
     chat.mark(explainRoomEnd(reason));
@@ -187,7 +184,6 @@ function askForToken(reason: string): void {
 }
 
 function enter(entered: string): void {
-  if (entered === "") return;
   token = entered;
   tokenForm.hidden = true;
   sources.showTrouble("");
@@ -198,16 +194,13 @@ function enter(entered: string): void {
 
 function showPicture(live: boolean, incarnation: number): void {
   picture = { live, incarnation };
-  const badge = byId("live-badge", HTMLElement);
-  badge.dataset["live"] = String(live);
-  setText(badge, live ? "LIVE" : "OFF AIR");
+  showLiveBadge(live);
   show();
 }
 
 function say(): void {
-  const input = byId("say-text", HTMLInputElement);
-  const text = input.value.trim();
+  const text = sayText.value.trim();
   if (text === "") return;
   roomSession.say(text, undefined, null);
-  input.value = "";
+  sayText.value = "";
 }

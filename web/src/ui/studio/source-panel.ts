@@ -1,6 +1,6 @@
 /** The host's choice of what to show: source, devices, quality, with the preview of it. Knows nothing of the network. */
 import { never } from "../../session/emitter";
-import { byId, setText } from "../shared/dom";
+import { byId, setText, setTextOf } from "../shared/dom";
 import {
   explainSourceError,
   listDevices,
@@ -157,7 +157,7 @@ export class SourcePanel {
   #showSize(): void {
     const { videoWidth, videoHeight } = this.#preview;
     const shown = this.#current !== null && videoWidth > 0;
-    setText(byId("preview-size", HTMLElement), shown ? `${videoWidth}×${videoHeight}` : "");
+    setTextOf("preview-size", shown ? `${videoWidth}×${videoHeight}` : "");
   }
 
   /** A track may end by itself: a screen no longer shared, a camera unplugged. */

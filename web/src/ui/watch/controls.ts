@@ -1,6 +1,6 @@
 /** Sound, flying comments, full screen; and the keys for them. */
 import { readStored, writeStored } from "../../session/storage";
-import { byId, setText } from "../shared/dom";
+import { byId, setTextOf } from "../shared/dom";
 import type { Flight } from "./flight";
 
 const IDLE_AFTER_MS = 3_000;
@@ -67,7 +67,7 @@ export class Controls {
     document.body.dataset["muted"] = String(muted);
     const hasPicture = this.#video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
     this.#unmute.hidden = !this.#blocked && !(muted && hasPicture);
-    setText(byId("unmute-text", HTMLElement), this.#blocked ? "Tap to play" : "Tap for sound");
+    setTextOf("unmute-text", this.#blocked ? "Tap to play" : "Tap for sound");
     this.#mute.setAttribute("aria-pressed", String(!muted));
     byId("mute-icon", SVGUseElement).setAttribute("href", muted ? "#icon-muted" : "#icon-sound");
   }

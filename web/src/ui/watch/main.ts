@@ -4,11 +4,11 @@ import { never } from "../../session/emitter";
 import { guestName, rememberGuestName } from "../../session/guest";
 import { createPlayer, type Player, type PlayerState } from "../../session/player";
 import { ChatList } from "../shared/chat-list";
-import { byId, setText } from "../shared/dom";
-import { formatCount } from "../shared/format";
+import { byId, setTextOf } from "../shared/dom";
 import { placeIcons } from "../shared/icons";
 import { explainRoomEnd } from "../shared/room-end";
 import { roomFromPath } from "../shared/room-path";
+import { missedText, onToken, showLiveBadge, showPresence } from "../shared/room-words";
 import { Composer } from "./composer";
 import { Controls } from "./controls";
 import { Flight } from "./flight";
@@ -35,12 +35,9 @@ const composer = new Composer({
 composer.showName(guestName());
 controls.onWrite = () => composer.focus();
 
-setText(byId("room-name", HTMLElement), room);
+setTextOf("room-name", room);
 document.title = `${room} · Tradewind`;
-byId("token-form", HTMLFormElement).addEventListener("submit", (event) => {
-  event.preventDefault();
-  const entered = byId("token", HTMLInputElement).value.trim();
-  if (entered === "") return;
+onToken((entered) => {
   token = entered;
   player.close();
   player = start(token);
@@ -91,7 +88,7 @@ function start(admission?: string): Player {
     composer.giveBack(text);
     composer.note(detail);
   });
-  made.on("missed", ({ count }) => chat.mark(count === 1 ? "A comment was lost." : `${count} comments were lost.`));
+  made.on("missed", ({ count }) => chat.mark(missedText(count)));
   return made;
 }
 
@@ -104,15 +101,7 @@ function notePlaying(edge: string): void {
 
 function showLive(live: boolean): void {
   document.body.dataset["live"] = String(live);
-  const badge = byId("live-badge", HTMLElement);
-  badge.dataset["live"] = String(live);
-  setText(badge, live ? "LIVE" : "OFF AIR");
-}
-
-function showPresence(count: number): void {
-  const element = byId("presence", HTMLElement);
-  element.hidden = false;
-  setText(element, `${formatCount(count)} here`);
+  showLiveBadge(live);
 }
 
 /** Covers the stage while there is no picture; once there was one, the last frame stays visible beneath. */
@@ -151,6 +140,6 @@ function showVeil(state: PlayerState): void {
 
 function say(heading: string, detail: string): void {
   byId("veil", HTMLElement).hidden = false;
-  setText(byId("veil-title", HTMLElement), heading);
-  setText(byId("veil-text", HTMLElement), detail);
+  setTextOf("veil-title", heading);
+  setTextOf("veil-text", detail);
 }
