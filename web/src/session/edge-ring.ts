@@ -20,10 +20,6 @@ export class EdgeRing {
     return this.#current;
   }
 
-  get edges(): readonly EdgeAddress[] {
-    return this.#edges;
-  }
-
   /** Takes a newer list from an edge. An empty list changes nothing; the current edge stays current. */
   apply(edges: readonly EdgeAddress[]): void {
     if (edges.length === 0) return;
@@ -40,18 +36,21 @@ export class EdgeRing {
     this.#current = edge;
   }
 
-  /** Marks the current edge as failed and moves on: the next that did not fail lately, else the one that failed first. */
+  /** Marks the current edge as failed and moves on to the first of `next`. */
   moveOn(now: number): EdgeAddress {
     this.#failedAt.set(this.#current.edge_id, now);
+    this.#current = this.next(now)[0] ?? this.#current;
+    return this.#current;
+  }
+
+  /** What would follow the current edge: those that did not fail lately, round the ring; then the one that failed first. */
+  next(now: number): readonly EdgeAddress[] {
     const from = this.#edges.findIndex((edge) => edge.edge_id === this.#current.edge_id);
     const others = [...this.#edges.slice(from + 1), ...this.#edges.slice(0, from)];
     const failedAt = (edge: EdgeAddress) => this.#failedAt.get(edge.edge_id) ?? Number.NEGATIVE_INFINITY;
-    const next =
-      others.find((edge) => now - failedAt(edge) > FAILED_S) ??
-      [...others].sort((left, right) => failedAt(left) - failedAt(right))[0] ??
-      this.#current;
-    this.#current = next;
-    return next;
+    const failedLately = (edge: EdgeAddress) => now - failedAt(edge) <= FAILED_S;
+    const failed = others.filter(failedLately).sort((left, right) => failedAt(left) - failedAt(right));
+    return [...others.filter((edge) => !failedLately(edge)), ...failed];
   }
 
   /** Whether every edge failed within the last moments: time to wait before the next round. */

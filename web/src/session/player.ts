@@ -225,7 +225,7 @@ export class Player extends Emitter<PlayerEvents> {
   #begin(edges: readonly EdgeAddress[], live: boolean): EdgeRing {
     const ring = new EdgeRing(edges);
     this.#ring = ring;
-    this.emit("edges", ring.edges);
+    this.#tellEdges(ring);
     this.#setLive(live);
     this.#roomSession.connect(ring.current);
     return ring;
@@ -320,6 +320,10 @@ export class Player extends Emitter<PlayerEvents> {
     }
   }
 
+  #tellEdges(ring: EdgeRing): void {
+    this.emit("edges", [ring.current, ...ring.next(performance.now() / 1_000)]);
+  }
+
   #behindMs(nowMs: number): number | null {
     const mediaTimeMs = this.#clock.at(nowMs);
     if (mediaTimeMs === null) return null;
@@ -332,7 +336,7 @@ export class Player extends Emitter<PlayerEvents> {
     room.on("welcome", (welcome) => {
       this.#name = welcome.name;
       this.#ring?.apply(welcome.edges);
-      if (this.#ring !== null) this.emit("edges", this.#ring.edges);
+      if (this.#ring !== null) this.#tellEdges(this.#ring);
       this.#setLive(welcome.live);
       this.#tellRoom(true);
     });
