@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { FleetLink, FleetRoute, Snapshot } from "../../wire/console-feed";
-import { hops, linkPairs, linkTone, linkToTry, routeChanges, sortByBadness, withoutDeadRoutes } from "./fleet";
+import { hops, linkPairs, linkTone, linkToTry, sortByBadness, withoutDeadRoutes } from "./fleet";
 
 const link = (from_edge: string, to_edge: string, change: Partial<FleetLink> = {}): FleetLink => ({
   from_edge,
@@ -68,31 +68,6 @@ test("a path's hops run with the packets", () => {
     ["iad", "fra"],
   ]);
   expect(hops(["sg"])).toEqual([]);
-});
-
-test("a moved route is a change with its reason; a new one and an unchanged one are none", () => {
-  const direct = snapshot([], [route(["sg", "fra"])]);
-  const moved = snapshot([], [route(["sg", "iad", "fra"], "direct sg–fra +400 ms: via iad 320 ms")]);
-  expect(routeChanges(null, direct)).toEqual([]);
-  expect(routeChanges(snapshot([]), direct)).toEqual([]);
-  expect(routeChanges(direct, direct)).toEqual([]);
-  expect(routeChanges(direct, moved)).toEqual([
-    {
-      room: "demo",
-      edge: "fra",
-      from: ["sg", "fra"],
-      to: ["sg", "iad", "fra"],
-      reason: "direct sg–fra +400 ms: via iad 320 ms",
-    },
-  ]);
-});
-
-test("an edge that moved by itself is told apart from control's decision", () => {
-  const planned = route(["sg", "fra"]);
-  const before = snapshot([], [planned]);
-  const failedOver = snapshot([], [{ ...planned, active_path: ["sg", "iad", "fra"], phase: "committed" }]);
-  expect(routeChanges(before, failedOver)[0]?.reason).toBe("the edge went over to its backup by itself");
-  expect(routeChanges(failedOver, before)[0]?.reason).toBe("the edge went back to its first path");
 });
 
 test("nothing flows into an edge that is down, and its links are bad", () => {

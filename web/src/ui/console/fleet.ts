@@ -21,14 +21,6 @@ export interface LinkPair {
   readonly demo: DemoLink | null;
 }
 
-export interface RouteChange {
-  readonly room: string;
-  readonly edge: string;
-  readonly from: readonly string[];
-  readonly to: readonly string[];
-  readonly reason: string;
-}
-
 /** The edges' own alarm level: a report leaves at once above 2 % loss. */
 const LOSS_WARN = 0.02;
 const LOSS_BAD = 0.05;
@@ -148,31 +140,6 @@ export function pathOf(route: FleetRoute): readonly string[] {
   return route.active_path.length > 1 ? route.active_path : [...route.primary].reverse();
 }
 
-/** Routes whose active path differs from the last snapshot's. A route that appears or ends is not a change. */
-export function routeChanges(before: Snapshot | null, after: Snapshot): readonly RouteChange[] {
-  if (before === null) return [];
-  const known = new Map(
-    before.streams.flatMap((stream) => stream.routes.map((route) => [routeKey(stream, route), route])),
-  );
-  return after.streams.flatMap((stream) =>
-    stream.routes.flatMap((route) => {
-      const old = known.get(routeKey(stream, route));
-      if (old === undefined) return [];
-      const from = pathOf(old);
-      const to = pathOf(route);
-      if (from.length < 2 || to.length < 2 || from.join() === to.join()) return [];
-      return [{ room: stream.room, edge: route.edge_id, from, to, reason: changeReason(old, route) }];
-    }),
-  );
-}
-
-/** Control's reason when control changed the route; otherwise the edge moved by itself, which it may between reports. */
-function changeReason(before: FleetRoute, after: FleetRoute): string {
-  if (before.primary.join() !== after.primary.join()) return after.reason;
-  const onPrimary = pathOf(after).join() === [...after.primary].reverse().join();
-  return onPrimary ? "the edge went back to its first path" : "the edge went over to its backup by itself";
-}
-
 /** The snapshot without routes into edges that are down: nothing flows there. */
 export function withoutDeadRoutes(snapshot: Snapshot): Snapshot {
   const down = new Set(snapshot.edges.filter((edge) => edge.status === "down").map((edge) => edge.edge_id));
@@ -182,10 +149,6 @@ export function withoutDeadRoutes(snapshot: Snapshot): Snapshot {
     routes: stream.routes.filter((route) => !down.has(route.edge_id)),
   }));
   return { ...snapshot, streams };
-}
-
-function routeKey(stream: FleetStream, route: FleetRoute): string {
-  return `${stream.room}/${route.edge_id}`;
 }
 
 /** The route's phase in words a host understands; an unknown one is shown as it is. */

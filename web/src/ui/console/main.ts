@@ -5,10 +5,11 @@ import { byId, h, setText, setTextOf } from "../shared/dom";
 import { formatCount } from "../shared/format";
 import { placeIcons } from "../shared/icons";
 import { EdgesView } from "./edges-view";
-import { linkPairs, linkToTry, routeChanges, withoutDeadRoutes } from "./fleet";
+import { linkPairs, linkToTry, withoutDeadRoutes } from "./fleet";
 import { LinkPanel } from "./link-panel";
 import { LinksView } from "./links-view";
 import { MapView } from "./map-view";
+import { RouteJournal } from "./route-journal";
 import { RoutesView } from "./routes-view";
 
 placeIcons();
@@ -18,6 +19,7 @@ const map = new MapView(byId("map", SVGSVGElement), select);
 const edges = new EdgesView(byId("edges", HTMLUListElement));
 const links = new LinksView(byId("links", HTMLTableSectionElement), byId("links-empty", HTMLElement), select);
 const panel = new LinkPanel(open, () => open(null));
+const journal = new RouteJournal();
 let snapshot: Snapshot | null = null;
 let room: string | null = null;
 let selected: string | null = null;
@@ -29,7 +31,7 @@ streams.addEventListener("change", () => {
 followSnapshots({
   onSnapshot: (received) => {
     const next = withoutDeadRoutes(received);
-    routes.log(routeChanges(snapshot, next), new Date());
+    routes.log(journal.note(next), new Date());
     snapshot = next;
     show();
   },
