@@ -23,7 +23,7 @@ test("a detour is explained by the trouble on the direct way", () => {
 
 test("a choice among bad ones says that it is one", () => {
   expect(said("direct 368 ms; via fra 877 ms; least bad, 0.015 % of packets come too late to repair")[2]).toBe(
-    "But: even this one is poor: 0.015 % of packets come too late to repair",
+    "But: no path is clean: on this one 0.015 % of packets come too late to repair",
   );
 });
 

@@ -20,7 +20,7 @@ export function reasonLines(reason: string): readonly ReasonLine[] {
     const other = way(part);
     const bad = /^least bad, (.+)$/.exec(part)?.[1];
     if (other !== null) lines.push({ label: "Next best", text: other });
-    else lines.push({ label: "But", text: bad === undefined ? part : `even this one is poor: ${bad}` });
+    else lines.push({ label: "But", text: bad === undefined ? part : `no path is clean: on this one ${bad}` });
   }
   return lines;
 }

@@ -2,8 +2,9 @@
 import type { FleetRoute, FleetStream } from "../../wire/console-feed";
 import { h } from "../shared/dom";
 import { formatMs } from "../shared/format";
-import { pathOf, phaseText, type RouteChange } from "./fleet";
+import { pathOf, phaseText } from "./fleet";
 import { reasonLines } from "./reason";
+import type { RouteChange } from "./route-journal";
 
 const CHANGES_MAX = 40;
 
@@ -45,7 +46,7 @@ export class RoutesView {
           {},
           h("time", {}, time),
           h("span", {}, `${change.room} at ${change.edge}: ${way(change.from)} → ${way(change.to)}`),
-          h("span", { class: "log-reason" }, change.reason),
+          h("span", { class: "log-reason" }, ...reasonSpans(change.reason)),
         ),
       );
     }
@@ -56,27 +57,28 @@ export class RoutesView {
 function card(route: FleetRoute): HTMLLIElement {
   const path = pathOf(route);
   const phase = phaseText(route.phase);
-  const head = h(
-    "div",
-    { class: "route-head" },
-    chain(path),
-    h("span", { class: "route-delay" }, formatMs(route.delay_ms)),
-  );
-  const facts = [phase === "steady" ? "" : phase, backupText(route)].filter((text) => text !== "");
+  const head = h("div", { class: "route-head" }, chain(path), h("span", { class: "route-delay" }, delayText(route)));
+  // An edge may still hold a backup armed that control has withdrawn: then there is none.
+  const withdrawn = phase === "backup armed" && route.backup.length < 2;
+  const facts = [phase === "steady" || withdrawn ? "" : phase, backupText(route)].filter((text) => text !== "");
   return h(
     "li",
     { class: "route", "data-edge": route.edge_id, "data-phase": phase, "data-path": path.join(">") },
     head,
-    reason(route),
+    h("p", { class: "route-reason" }, ...reasonSpans(route.reason)),
     h("p", { class: "route-backup quiet" }, facts.join(", ")),
   );
 }
 
-function reason(route: FleetRoute): HTMLElement {
-  const lines = reasonLines(route.reason).map(({ label, text }) =>
+function reasonSpans(reason: string): readonly HTMLElement[] {
+  return reasonLines(reason).map(({ label, text }) =>
     h("span", { class: "reason-line" }, ...(label === "" ? [] : [h("b", {}, `${label} `)]), text),
   );
-  return h("p", { class: "route-reason" }, ...lines);
+}
+
+/** Zero is what control sends while the links of the path are silent: nobody knows then. */
+function delayText(route: FleetRoute): string {
+  return route.delay_ms !== null && route.delay_ms > 0 ? `${formatMs(route.delay_ms)} one way` : "delay not known";
 }
 
 function backupText(route: FleetRoute): string {

@@ -15,6 +15,7 @@ test("a host is warned before taking a room over", () => {
   const warned = view({ name: "stopped" }, { othersOnAir: true });
   expect(warned).toMatchObject({ action: "take_over", label: "Take over" });
   expect(warned.note).toMatch(/replaces them/);
+  expect(view({ name: "stopped" }, { othersOnAir: true, hasSource: false }).note).toMatch(/^Choose a source first/);
 });
 
 test("every way of being on air can be stopped", () => {

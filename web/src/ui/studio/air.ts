@@ -34,7 +34,7 @@ export function describeAir({ state, hasSource, othersOnAir, liveForS }: AirSitu
     action: othersOnAir ? "take_over" : "go",
     label: othersOnAir ? "Take over" : "Go live",
     enabled: hasSource,
-    note: othersOnAir ? "Another host is on air in this room. Going live replaces them." : note,
+    note: othersOnAir ? othersNote(hasSource) : note,
     edge: "",
     onAir: false,
   });
@@ -59,6 +59,11 @@ export function describeAir({ state, hasSource, othersOnAir, liveForS }: AirSitu
     default:
       return never(state);
   }
+}
+
+function othersNote(hasSource: boolean): string {
+  const first = hasSource ? "" : "Choose a source first. ";
+  return `${first}Another host is on air in this room: going live replaces them.`;
 }
 
 /** Whether the room's picture is another host's: live, and not the last echo of this host's own stream. */
