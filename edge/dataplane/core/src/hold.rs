@@ -21,6 +21,9 @@ const WAITING_MAX: usize = 50;
 /// The shortest transit is looked for in the current and the last window: a sender's clock that drifts by 100 ppm, or a
 /// longer route, is followed within two of them.
 const TRANSIT_WINDOW: Duration = Duration::from_secs(5);
+/// A packet further than this from where its timestamp belongs is neither late nor repaired: the host's timestamps have
+/// leapt, or stood still while it sent nothing.
+const LEAP_MIN: Duration = Duration::from_secs(2);
 
 /// How long sound waits when players buffer `repair_delay` of the picture; `None` when not at all.
 pub fn hold_for(repair_delay: Duration) -> Option<Duration> {
@@ -34,9 +37,17 @@ pub struct SoundHold {
     clock_rate: u64,
     /// In order of their sequence numbers, each with its media time in microseconds.
     waiting: VecDeque<(i64, Arc<MediaPacket>)>,
-    /// The newest packet's RTP timestamp, and the same in microseconds since the first.
-    newest: Option<(u32, i64)>,
+    newest: Option<Newest>,
     transit: ShortestTransit,
+}
+
+/// Where other packets' timestamps are counted from.
+#[derive(Debug)]
+struct Newest {
+    number: u64,
+    timestamp: u32,
+    /// The timestamp in microseconds, from when the first packet came.
+    media_us: i64,
 }
 
 impl SoundHold {
@@ -52,9 +63,7 @@ impl SoundHold {
 
     /// Takes a packet in.
     pub fn handle_packet(&mut self, packet: Arc<MediaPacket>) {
-        let media_us = self.media_us(packet.timestamp);
-        self.transit
-            .handle_sample(packet.received_at.as_micros() as i64 - media_us, packet.received_at);
+        let media_us = self.media_us(&packet);
         let number = packet.extended_sequence_number;
         let place = self
             .waiting
@@ -76,19 +85,33 @@ impl SoundHold {
     /// When to ask next; `None` when nothing waits.
     pub fn poll_timeout(&self, hold: Duration) -> Option<Time> {
         let (media_us, _) = self.waiting.front()?;
-        let arrival = u64::try_from(media_us + self.transit.shortest()).unwrap_or(0);
+        let arrival = u64::try_from(media_us.saturating_add(self.transit.shortest())).unwrap_or(0);
         Some(Time::from_micros(arrival) + hold)
     }
 
-    fn media_us(&mut self, timestamp: u32) -> i64 {
-        let Some((newest, newest_us)) = self.newest else {
-            self.newest = Some((timestamp, 0));
-            return 0;
-        };
-        let ticks = i64::from(timestamp.wrapping_sub(newest) as i32);
-        let media_us = newest_us + ticks * 1_000_000 / self.clock_rate as i64;
-        if ticks > 0 {
-            self.newest = Some((timestamp, media_us));
+    fn media_us(&mut self, packet: &MediaPacket) -> i64 {
+        let (number, timestamp) = (packet.extended_sequence_number, packet.timestamp);
+        let arrived_us = packet.received_at.as_micros() as i64;
+        let mut media_us = arrived_us;
+        if let Some(newest) = &self.newest {
+            let shortest = self.transit.shortest();
+            let ticks = i64::from(timestamp.wrapping_sub(newest.timestamp) as i32);
+            media_us = newest.media_us + ticks * 1_000_000 / self.clock_rate as i64;
+            if (arrived_us - media_us).abs_diff(shortest) > LEAP_MIN.as_micros() as u64 {
+                if number < newest.number {
+                    return i64::MIN; // from before a leap: its time has passed
+                }
+                // Begun anew, as if this one had come the shortest way: what waits keeps its times.
+                media_us = arrived_us - shortest;
+            }
+        }
+        self.transit.handle_sample(arrived_us - media_us, packet.received_at);
+        if self.newest.as_ref().is_none_or(|newest| number > newest.number) {
+            self.newest = Some(Newest {
+                number,
+                timestamp,
+                media_us,
+            });
         }
         media_us
     }
@@ -133,12 +156,20 @@ mod tests {
     const HOLD: Duration = Duration::from_millis(150);
 
     fn packet(number: u64, received_ms: u64) -> Arc<MediaPacket> {
+        // Starts shortly before a wrap of the timestamp.
+        packet_at(
+            number,
+            (u32::MAX - 2_000).wrapping_add(number as u32 * 960),
+            received_ms,
+        )
+    }
+
+    fn packet_at(number: u64, timestamp: u32, received_ms: u64) -> Arc<MediaPacket> {
         Arc::new(MediaPacket {
             received_at: Time::from_millis(received_ms),
             ssrc: Ssrc(1),
             extended_sequence_number: number,
-            // Starts shortly before a wrap of the timestamp.
-            timestamp: (u32::MAX - 2_000).wrapping_add(number as u32 * 960),
+            timestamp,
             marker: false,
             payload_type: 111,
             key_frame_start: false,
@@ -216,6 +247,65 @@ mod tests {
         hold.handle_packet(packet(0, 1_300));
         hold.handle_packet(packet(1, 1_020));
         assert_eq!(released(&mut hold, 1_170), [0, 1]);
+    }
+
+    #[test]
+    fn leaping_timestamps_begin_anew() {
+        const HOUR: u32 = 48_000 * 3_600;
+        for leap in [
+            HOUR,
+            HOUR.wrapping_neg(),
+            48_000 * 3,
+            (48_000u32 * 3).wrapping_neg(),
+            1 << 31,
+        ] {
+            let mut hold = SoundHold::new(48_000);
+            for number in 0..20u32 {
+                // Every fifth packet leaps, and the sixth leaps back: the rhythm of arrival stays.
+                let leapt = if number % 5 == 4 { leap } else { 0 };
+                let timestamp = (number * 960).wrapping_add(leapt);
+                let received = 1_000 + 20 * u64::from(number);
+                hold.handle_packet(packet_at(number.into(), timestamp, received));
+                let last = hold
+                    .waiting
+                    .back()
+                    .map(|(media_us, _)| media_us + hold.transit.shortest());
+                assert_eq!(last, Some(received as i64 * 1_000), "{leap}: {number}");
+            }
+            assert_eq!(released(&mut hold, 1_149), [] as [u64; 0], "{leap}");
+            assert_eq!(
+                released(&mut hold, 1_350).len(),
+                11,
+                "{leap}: 20 ms apart from 1,150 on"
+            );
+        }
+    }
+
+    #[test]
+    fn a_packet_from_before_a_leap_goes_at_once_and_disturbs_nothing() {
+        let mut hold = SoundHold::new(48_000);
+        hold.handle_packet(packet_at(0, 0, 1_000));
+        hold.handle_packet(packet_at(2, 500_000_000, 1_040));
+        hold.handle_packet(packet_at(3, 500_000_960, 1_060));
+        assert_eq!(released(&mut hold, 1_150), [0]);
+        hold.handle_packet(packet_at(1, 960, 1_155));
+        assert_eq!(released(&mut hold, 1_155), [1]);
+        assert_eq!(hold.poll_timeout(HOLD), Some(Time::from_millis(1_190)));
+        assert_eq!(released(&mut hold, 1_210), [2, 3]);
+    }
+
+    #[test]
+    fn days_of_timestamps_and_a_long_silence_stay_right() {
+        let mut hold = SoundHold::new(48_000);
+        // The timestamp wraps every 24.9 h; after 13 h of silence it seems to lie behind.
+        for (number, hour) in (0..80).chain([93, 94, 200]).enumerate() {
+            let received = 1_000 + hour * 3_600_000;
+            let timestamp = (hour * 3_600 * 48_000) as u32;
+            hold.handle_packet(packet_at(number as u64, timestamp, received));
+            let due = received + 150;
+            assert_eq!(hold.poll_timeout(HOLD), Some(Time::from_millis(due)), "hour {hour}");
+            assert_eq!(released(&mut hold, due), [number as u64]);
+        }
     }
 
     #[test]
