@@ -10,8 +10,6 @@ import asyncio
 import csv
 import datetime
 import os
-import ssl
-import tempfile
 import time
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
@@ -21,13 +19,14 @@ import uvloop
 from control.api.app import console_app, enrolment_app, metrics_app
 from control.api.demo import DemoLinks
 from control.fleet.authority import Authority
+from control.fleet.front import server_tls
 from control.fleet.hub import FleetHub, next_leader_epoch
 from control.fleet.registry import EdgeFacts, FleetRegistry
 from control.fleet.service import FleetServer
 from control.metrics import ControlMetrics
 from control.settings import ControlSettings
 from tradewind.common.logging import configure_logging, get_logger
-from tradewind.common.process import DataDirectory, listen_tcp, probe_port, watch_stop
+from tradewind.common.process import DataDirectory, listen_tcp, watch_stop
 from tradewind.common.serving import embedded_server
 from tradewind.common.settings import Loaded
 
@@ -61,7 +60,6 @@ async def serve_until(settings: ControlSettings, directory: DataDirectory, stop:
 async def _serve(
     settings: ControlSettings, directory: DataDirectory, stop: asyncio.Event, stack: AsyncExitStack
 ) -> None:
-    probe_port("tcp", settings.grpc.host, settings.grpc.port, "grpc.port")
     metrics = ControlMetrics()
     authority = Authority(
         settings.data_dir,
@@ -83,7 +81,8 @@ async def _serve(
         clock=time.monotonic,
         decide_interval_s=settings.brain.decide_interval_s,
     )
-    server = FleetServer(hub, host=settings.grpc.host, port=settings.grpc.port)
+    server = FleetServer(hub, settings.data_dir / "grpc", host=settings.grpc.host, port=settings.grpc.port)
+    stack.callback(server.close)
     grpc_address = settings.grpc.public_address or f"{settings.grpc.host}:{server.port}"
     demo = None
     if settings.demo.wan_url:
@@ -114,6 +113,7 @@ async def _serve(
         for name, site in sites.items():
             tasks.create_task(site.serve_on(listeners[name]))
         await server.start()
+        fronting = tasks.create_task(server.serve())
         deciding = tasks.create_task(hub.run())
         directory.write_ready({"pid": os.getpid(), **ports})
         log.info("control_serves", leader_epoch=epoch, **ports)
@@ -124,20 +124,8 @@ async def _serve(
         for site in sites.values():
             site.should_exit = True
         await server.stop()
+        fronting.cancel()
         deciding.cancel()
-
-
-def server_tls(authority: Authority) -> ssl.SSLContext:
-    """TLS for enrolment, with the certificate that join tokens name."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The ssl module reads certificates from files only.
-    with tempfile.TemporaryDirectory() as scratch:
-        chain = Path(scratch) / "control.pem"
-        chain.touch(mode=0o600)
-        chain.write_bytes(authority.control.certificate_pem + authority.control.key_pem)
-        context.load_cert_chain(chain)
-    return context
 
 
 def read_tariffs(path: Path | None) -> dict[tuple[str, str], float]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from control.brain.world import RouteTable
+from control.fleet.front import REASONS as GRPC_REASONS
 from control.fleet.reports import REASONS
 from tradewind.common.refusing import REASONS as CONNECTION_REASONS
 from tradewind.common.slice_reasons import SLICE_REASONS
@@ -50,6 +51,12 @@ class ControlMetrics:
         self.reports = Counter("tradewind_control_reports_total", "Reports taken.", registry=self.registry)
         self.report_violations = counter(
             "tradewind_control_report_violations_total", "Fields that made a report invalid.", "reason", REASONS
+        )
+        self.grpc_refusals = counter(
+            "tradewind_control_grpc_connections_refused_total",
+            "Connections to the gRPC port refused.",
+            "reason",
+            GRPC_REASONS,
         )
         self.report_streams = counter(
             "tradewind_control_report_streams_ended_total", "Telemetry streams that ended.", "reason", STREAM_ENDS

@@ -1,23 +1,31 @@
-"""FleetService over mutual TLS: who calls is what the client certificate says, never what a message says."""
+"""FleetService behind mutual TLS: who calls is what the client certificate says, never what a message says.
+
+TLS ends in `control/fleet/front.py`; the servers here listen on sockets in a directory that is control's alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from control.fleet.authority import CONTROL_NAME
+from control.fleet.front import Callers, Front
 from control.fleet.hub import FleetHub
 from control.fleet.planner import Slice
 from control.fleet.reports import Violation, check_report
 from tradewind.common.logging import get_logger
+from tradewind.common.process import listen_tcp
 from tradewind.v1 import fleet_pb2, fleet_pb2_grpc, telemetry_pb2
 
 log = get_logger(__name__)
@@ -32,8 +40,9 @@ Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     """Telemetry in, routes out."""
 
-    def __init__(self, hub: FleetHub) -> None:
+    def __init__(self, hub: FleetHub, callers: Callers) -> None:
         self._hub = hub
+        self._callers = callers
 
     async def Report(  # noqa: N802 - generated name
         self, request_iterator: AsyncIterator[telemetry_pb2.ReportRequest], context: Context
@@ -107,14 +116,14 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
             log.info("edge_follows", edge_id=edge_id, leader_epoch=start.leader_epoch, version=start.version)
 
     async def _identify(self, context: Context) -> str:
-        """The one DNS name of the certificate. TLS has checked that our CA signed it."""
-        names = [name.decode() for name in context.auth_context().get("x509_subject_alternative_name", ())]
-        if len(names) != 1 or names[0] == CONTROL_NAME:
+        """The one name of the certificate. TLS has checked that our CA signed it."""
+        caller = self._callers.find(context.peer())
+        kind, name = caller.names[0] if len(caller.names) == 1 else ("", "")
+        if caller.refusal is not None or kind != "DNS" or name == CONTROL_NAME:
             self._hub.metrics.report_streams.labels("no_identity").inc()
-            await context.abort(
-                grpc.StatusCode.UNAUTHENTICATED, "the client certificate must carry one edge id as DNS name: enrol"
-            )
-        return names[0]
+            detail = "the client certificate must carry one edge id as DNS name: enrol"
+            await _refuse_caller(context, "no_identity", detail)
+        return name
 
     async def _refuse_report(self, context: Context, edge_id: str, violations: Sequence[Violation]) -> NoReturn:
         for violation in violations:
@@ -129,58 +138,102 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
                 for violation in violations[:32]
             ]
         )
-        packed = any_pb2.Any()
-        packed.Pack(details)
-        status = status_pb2.Status(
-            code=code_pb2.INVALID_ARGUMENT,
-            message=f"report refused: {first.field}: {first.detail}",
-            details=[packed],
-        )
-        trailing = rpc_status.to_status(status)
-        await context.abort(trailing.code, trailing.details, trailing.trailing_metadata)
-        raise AssertionError("abort raises")
+        await _abort(context, code_pb2.INVALID_ARGUMENT, f"report refused: {first.field}: {first.detail}", details)
+
+
+class _Refuser(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # takes none when it runs
+    """Answers every call of a connection that the front refused."""
+
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
+
+    def service(self, _call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        """Every method is the same here: no message is read."""
+
+        async def refuse(_requests: AsyncIterator[bytes], context: Context) -> None:
+            refusal = self._callers.find(context.peer()).refusal
+            reason, detail = ("no_identity", "enrol") if refusal is None else (refusal.reason, refusal.detail)
+            await _refuse_caller(context, reason, detail)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+async def _refuse_caller(context: Context, reason: str, detail: str) -> NoReturn:
+    await _abort(
+        context, code_pb2.UNAUTHENTICATED, detail, error_details_pb2.ErrorInfo(reason=reason, domain=CONTROL_NAME)
+    )
+
+
+async def _abort(context: Context, code: int, text: str, details: Message) -> NoReturn:
+    packed = any_pb2.Any()
+    packed.Pack(details)
+    trailing = rpc_status.to_status(status_pb2.Status(code=code, message=text, details=[packed]))
+    await context.abort(trailing.code, trailing.details, trailing.trailing_metadata)
+    raise AssertionError("abort raises")
 
 
 class FleetServer:
-    """The gRPC server: FleetService, health and reflection, all behind client certificates."""
+    """The gRPC servers behind the front: FleetService, health and reflection for those with a good certificate, and a
+    refusal for the others."""
 
-    def __init__(self, hub: FleetHub, *, host: str, port: int) -> None:
-        """Binds at once. Raises OSError when the address is taken."""
-        authority = hub.authority
+    def __init__(self, hub: FleetHub, folder: Path, *, host: str, port: int) -> None:
+        """Binds at once; `folder` is made for the inner sockets. Raises OSError when the address is taken."""
+        callers = Callers()
         self._server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
                 ("grpc.max_send_message_length", MESSAGE_MAX_BYTES),
-                # Two controls on one port would share the edges between them.
-                ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_time_ms", 10_000),
                 ("grpc.keepalive_timeout_ms", 5_000),
                 ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
                 ("grpc.keepalive_permit_without_calls", 1),
             ]
         )
-        credentials = grpc.ssl_server_credentials(
-            [(authority.control.key_pem, authority.control.certificate_pem)],
-            root_certificates=authority.ca_pem,
-            require_client_auth=True,
-        )
-        fleet_pb2_grpc.add_FleetServiceServicer_to_server(FleetService(hub), self._server)
+        fleet_pb2_grpc.add_FleetServiceServicer_to_server(FleetService(hub, callers), self._server)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing in the stubs
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        try:
-            self.port = self._server.add_secure_port(f"{host}:{port}", credentials)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {host}:{port} (grpc.port): {error}") from error
+        self._refuser = grpc.aio.server(handlers=[_Refuser(callers)])
+        self._listener = listen_tcp(host, port, "grpc.port")
+        self.port: int = self._listener.getsockname()[1]
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)
+        # A socket's path has room for 107 bytes, a data directory may be longer: its descriptor is not.
+        self._folder = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        inside = f"/proc/self/fd/{self._folder}"
+        for server, name in ((self._server, "fleet"), (self._refuser, "refusals")):
+            try:
+                server.add_insecure_port(f"unix:{inside}/{name}")
+            except RuntimeError as error:
+                raise OSError(f"cannot listen in {folder}: {error}") from error
+        self._front = Front(
+            hub.authority,
+            callers,
+            self._listener,
+            serving=f"{inside}/fleet",
+            refusing=f"{inside}/refusals",
+            count=lambda reason: hub.metrics.grpc_refusals.labels(reason).inc(),
+        )
 
     async def start(self) -> None:
-        """Serves."""
+        """Makes the inner servers ready."""
         await self._server.start()
+        await self._refuser.start()
         for service in ("", SERVICE_NAME):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    async def serve(self) -> None:
+        """Lets connections in, until cancelled."""
+        await self._front.serve()
 
     async def stop(self, grace_s: float = 0.5) -> None:
         """Ends every stream; edges keep their last good table and come back."""
         await self._health.enter_graceful_shutdown()
+        await self._refuser.stop(0)
         await self._server.stop(grace_s)
+
+    def close(self) -> None:
+        """Frees the port."""
+        self._listener.close()
+        os.close(self._folder)

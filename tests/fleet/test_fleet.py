@@ -117,21 +117,6 @@ async def test_bad_edge_ids_get_no_certificate(tmp_path: Path, edge_id: str) -> 
             await ensure_identity(settings)
 
 
-async def test_an_edge_without_a_certificate_is_refused(tmp_path: Path) -> None:
-    async with running_control(tmp_path / "control") as control:
-        sg = await ensure_identity(edge_settings("sg", tmp_path / "sg", control))
-        credentials = grpc.ssl_channel_credentials(sg.ca_pem)
-        assert await _code_of_a_report(control, credentials) is grpc.StatusCode.UNAVAILABLE
-
-
-async def test_a_certificate_of_another_fleet_is_refused(tmp_path: Path) -> None:
-    async with running_control(tmp_path / "control") as control, running_control(tmp_path / "other") as other:
-        sg = await ensure_identity(edge_settings("sg", tmp_path / "sg", control))
-        stranger = await ensure_identity(edge_settings("sg", tmp_path / "stranger", other))
-        credentials = grpc.ssl_channel_credentials(sg.ca_pem, stranger.key_pem, stranger.certificate_pem)
-        assert await _code_of_a_report(control, credentials) is grpc.StatusCode.UNAVAILABLE
-
-
 def link(peer: str = "fra", **fields: object) -> telemetry_pb2.LinkMeasurement:
     return telemetry_pb2.LinkMeasurement(
         **{"peer_edge_id": peer, "measured_by": telemetry_pb2.MEASURED_BY_PROBE, "reachable": True, **fields}
@@ -385,12 +370,6 @@ async def _refusal(
     async with _channel(control, credentials) as channel:
         call = fleet_pb2_grpc.FleetServiceStub(channel).Report(_once(report))
         return await _failure(call)
-
-
-async def _code_of_a_report(control: Control, credentials: grpc.ChannelCredentials) -> grpc.StatusCode:
-    async with _channel(control, credentials) as channel:
-        call = fleet_pb2_grpc.FleetServiceStub(channel).Report(_once(telemetry_pb2.ReportRequest(full=True)))
-        return (await _failure(call)).code()
 
 
 async def _failure(call: AsyncIterable[telemetry_pb2.ReportResponse]) -> grpc.aio.AioRpcError:
