@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-# Two cores shared with a browser; an idle machine needs a tenth of it.
-START_TIMEOUT_S = 90.0
-STOP_TIMEOUT_S = 15.0
+# Two cores shared with a browser; an idle machine needs a twentieth of it.
+START_TIMEOUT_S = 150.0
+STOP_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)

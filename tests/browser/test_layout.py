@@ -8,7 +8,7 @@ from playwright.async_api import Browser, Page
 from tests.browser.fleet import Fleet
 from tests.browser.pages import open_page, wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
 SIZES = ((390, 844), (844, 390), (1280, 800))
 

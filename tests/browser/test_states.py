@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Route
 from tests.browser.fleet import Fleet
 from tests.browser.pages import go_live, open_page, wait_for_motion, wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
 
 async def test_a_viewer_without_any_edge_is_told_so_and_comes_back_by_itself(chromium: Browser, fleet: Fleet) -> None:
