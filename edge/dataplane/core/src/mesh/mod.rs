@@ -29,7 +29,7 @@ pub use output::{
     EdgeId, FailoverPhase, Features, Interest, MeshDrop, NodeConfig, Output, PeerSnapshot, Priority, Replay,
     StreamSnapshot,
 };
-pub use quic::{PacketNumbers, QuicDrop, VERSION as QUIC_VERSION, check_datagram};
+pub use quic::{IdState, PacketNumbers, QuicDrop, VERSION as QUIC_VERSION, check_datagram, destination};
 pub use routes::RouteRejected;
 pub use trunk_rtp::{TrunkRtp, encode_rtp};
 pub use varint::{Malformed, Reader, put_bytes, put_varint};

@@ -21,6 +21,21 @@ const FIXED: u8 = 0x40;
 /// RFC 9000 §17.2.2.
 const TYPE_INITIAL: u8 = 0;
 
+/// What this edge knows of the connection that an id belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IdState {
+    /// Not given out here.
+    Unknown,
+    /// Given out here, and not known to be anything else.
+    Open,
+    /// Given to a neighbour that was dialled at another address than the datagram's.
+    Elsewhere,
+    /// The handshake is over and its keys are gone.
+    Established,
+    /// The connection has ended.
+    Ended,
+}
+
 /// Why QUIC can make nothing of a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum QuicDrop {
@@ -33,6 +48,12 @@ pub enum QuicDrop {
     /// For a connection that this edge has given no id for: forged, late from before a restart, or a neighbour's
     /// stateless reset, which names no connection on purpose (RFC 9000 §10.3).
     UnknownConnection,
+    /// For a connection that has ended: late, or replayed.
+    ConnectionEnded,
+    /// For a connection that this edge dialled, from another address than it dialled: only who dials may move (RFC 9000 §9).
+    WrongAddress,
+    /// A packet of a handshake that is over: late, or forged. The rest of its datagram may still be of use.
+    HandshakeOver,
     /// Encrypted with other keys than the connection's: forged, or damaged on its way.
     AuthenticationFailed,
     /// Came before: replayed, or doubled by the network.
@@ -41,11 +62,14 @@ pub enum QuicDrop {
 
 impl QuicDrop {
     /// Every reason, in order.
-    pub const ALL: [QuicDrop; 6] = [
+    pub const ALL: [QuicDrop; 9] = [
         QuicDrop::NotQuic,
         QuicDrop::Truncated,
         QuicDrop::InitialShort,
         QuicDrop::UnknownConnection,
+        QuicDrop::ConnectionEnded,
+        QuicDrop::WrongAddress,
+        QuicDrop::HandshakeOver,
         QuicDrop::AuthenticationFailed,
         QuicDrop::Replayed,
     ];
@@ -57,24 +81,29 @@ impl QuicDrop {
             QuicDrop::Truncated => "trunk_datagram_truncated",
             QuicDrop::InitialShort => "trunk_datagram_initial_short",
             QuicDrop::UnknownConnection => "trunk_datagram_unknown_connection",
+            QuicDrop::ConnectionEnded => "trunk_datagram_connection_ended",
+            QuicDrop::WrongAddress => "trunk_datagram_wrong_address",
+            QuicDrop::HandshakeOver => "trunk_packet_handshake_over",
             QuicDrop::AuthenticationFailed => "trunk_packet_authentication_failed",
             QuicDrop::Replayed => "trunk_packet_replayed",
         }
     }
 }
 
-/// Judges a datagram by its first packet's header; `is_ours` tells whether this edge gave out a connection id.
-pub fn check_datagram(datagram: &[u8], is_ours: impl Fn(&[u8]) -> bool) -> Result<(), QuicDrop> {
+/// Judges a datagram by its first packet's header; `state_of` tells what is known of a connection id.
+pub fn check_datagram(datagram: &[u8], state_of: impl Fn(&[u8]) -> IdState) -> Result<(), QuicDrop> {
     let (first, rest) = datagram.split_first().ok_or(QuicDrop::Truncated)?;
     if first & LONG == 0 {
         if first & FIXED == 0 {
             return Err(QuicDrop::NotQuic);
         }
         let (destination, protected) = rest.split_at_checked(CONNECTION_ID_LEN).ok_or(QuicDrop::Truncated)?;
-        return match (is_ours(destination), protected.len() < PROTECTED_LEN_MIN) {
-            (false, _) => Err(QuicDrop::UnknownConnection),
-            (true, true) => Err(QuicDrop::Truncated),
-            (true, false) => Ok(()),
+        return match state_of(destination) {
+            IdState::Unknown => Err(QuicDrop::UnknownConnection),
+            _ if protected.len() < PROTECTED_LEN_MIN => Err(QuicDrop::Truncated),
+            IdState::Ended => Err(QuicDrop::ConnectionEnded),
+            IdState::Elsewhere => Err(QuicDrop::WrongAddress),
+            IdState::Open | IdState::Established => Ok(()),
         };
     }
     let (version, rest) = rest.split_first_chunk::<4>().ok_or(QuicDrop::Truncated)?;
@@ -85,17 +114,31 @@ pub fn check_datagram(datagram: &[u8], is_ours: impl Fn(&[u8]) -> bool) -> Resul
     }
     let (destination, rest) = connection_id(rest)?;
     connection_id(rest)?;
-    if is_ours(destination) {
-        return Ok(());
+    let is_initial = version == VERSION && (first >> 4) & 3 == TYPE_INITIAL;
+    match state_of(destination) {
+        IdState::Open => Ok(()),
+        IdState::Elsewhere => Err(QuicDrop::WrongAddress),
+        IdState::Established => Err(QuicDrop::HandshakeOver),
+        IdState::Unknown | IdState::Ended if is_initial => {
+            if datagram.len() < INITIAL_LEN_MIN {
+                Err(QuicDrop::InitialShort)
+            } else {
+                Ok(()) // somebody dials; certificates decide
+            }
+        }
+        IdState::Unknown => Err(QuicDrop::UnknownConnection),
+        IdState::Ended => Err(QuicDrop::ConnectionEnded),
     }
-    if version == VERSION && (first >> 4) & 3 == TYPE_INITIAL {
-        return if datagram.len() < INITIAL_LEN_MIN {
-            Err(QuicDrop::InitialShort)
-        } else {
-            Ok(()) // somebody dials; certificates decide
-        };
+}
+
+/// The connection id that a packet of ours is for, where it has the length of the ids that this edge gives out.
+pub fn destination(packet: &[u8]) -> Option<&[u8; CONNECTION_ID_LEN]> {
+    let (first, rest) = packet.split_first()?;
+    if first & LONG == 0 {
+        return rest.first_chunk();
     }
-    Err(QuicDrop::UnknownConnection)
+    let (destination, _) = connection_id(rest.get(4..)?).ok()?;
+    destination.try_into().ok()
 }
 
 /// A connection id with its length in front, and the rest.
@@ -142,9 +185,18 @@ mod tests {
     use super::*;
 
     const OURS: [u8; 8] = *b"our conn";
+    const DIALLED: [u8; 8] = *b"elsewhr.";
+    const RUNNING: [u8; 8] = *b"running.";
+    const ENDED: [u8; 8] = *b"is ended";
 
     fn check(datagram: &[u8]) -> Result<(), QuicDrop> {
-        check_datagram(datagram, |id| id == OURS)
+        check_datagram(datagram, |id| match <[u8; 8]>::try_from(id) {
+            Ok(OURS) => IdState::Open,
+            Ok(DIALLED) => IdState::Elsewhere,
+            Ok(RUNNING) => IdState::Established,
+            Ok(ENDED) => IdState::Ended,
+            _ => IdState::Unknown,
+        })
     }
 
     fn long(first: u8, version: u32, destination: &[u8], len: usize) -> Vec<u8> {
@@ -184,12 +236,31 @@ mod tests {
             (long(0x80, 0, &OURS, 60), Ok(())),
             (long(0xc0, VERSION, &[7; 21], 1_200), Err(QuicDrop::NotQuic)),
             (long(0xc0, VERSION, &OURS, 0)[..12].to_vec(), Err(QuicDrop::Truncated)),
+            (short(0x40, &RUNNING, 20), Ok(())),
+            (long(0xe0, VERSION, &RUNNING, 60), Err(QuicDrop::HandshakeOver)),
+            (long(0xc0, VERSION, &RUNNING, 1_200), Err(QuicDrop::HandshakeOver)),
+            (short(0x40, &DIALLED, 20), Err(QuicDrop::WrongAddress)),
+            (short(0x40, &DIALLED, 19), Err(QuicDrop::Truncated)),
+            (long(0xe0, VERSION, &DIALLED, 60), Err(QuicDrop::WrongAddress)),
+            (short(0x40, &ENDED, 20), Err(QuicDrop::ConnectionEnded)),
+            (long(0xe0, VERSION, &ENDED, 60), Err(QuicDrop::ConnectionEnded)),
+            (long(0xc0, VERSION, &ENDED, 1_200), Ok(())),
             // RTP, STUN and DTLS that lost their way.
             ([&[0x80, 96, 1, 2][..], &[0; 60]].concat(), Err(QuicDrop::NotQuic)),
             ([&[0, 1, 0, 0][..], &[0; 16]].concat(), Err(QuicDrop::NotQuic)),
             ([&[22, 254, 253][..], &[0; 60]].concat(), Err(QuicDrop::NotQuic)),
         ] {
             assert_eq!(check(&datagram), expected, "{datagram:02x?}");
+        }
+    }
+
+    #[test]
+    fn the_destination_is_found_in_both_headers() {
+        assert_eq!(destination(&short(0x40, &OURS, 20)), Some(&OURS));
+        assert_eq!(destination(&long(0xe0, VERSION, &OURS, 60)), Some(&OURS));
+        assert_eq!(destination(&long(0xe0, VERSION, b"another", 60)), None);
+        for cut in [&[][..], &[0x40; 8], &[0xe0; 5]] {
+            assert_eq!(destination(cut), None);
         }
     }
 

@@ -2,6 +2,7 @@
 //! seen before, without a counter; the keys are the one place where both show.
 
 use crate::counters::WorkerCounters;
+use crate::trunk::ids::{Ids, Life};
 use bytes::BytesMut;
 use quinn::crypto::{
     ClientConfig, CryptoError, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, ServerConfig, Session,
@@ -11,22 +12,45 @@ use quinn::{ConnectError, ConnectionId, Side};
 use quinn_proto::TransportError;
 use quinn_proto::transport_parameters::TransportParameters;
 use std::any::Any;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tradewind_core::mesh::{PacketNumbers, QuicDrop};
+use tradewind_core::mesh::{PacketNumbers, QuicDrop, destination};
 
 /// Settings for either end whose sessions count.
 pub struct Counting<T> {
     inner: Arc<T>,
     counters: Arc<WorkerCounters>,
+    ids: Arc<Ids>,
+    dialled: Option<SocketAddr>,
 }
 
 impl<T> Counting<T> {
-    /// Counts in `counters`, which the thread of the endpoint owns.
-    pub fn new(inner: T, counters: Arc<WorkerCounters>) -> Self {
+    /// For connections that neighbours dial. Counts in `counters`, which the thread of the endpoint owns.
+    pub fn accepted(inner: Arc<T>, counters: &Arc<WorkerCounters>, ids: &Arc<Ids>) -> Self {
         Counting {
-            inner: Arc::new(inner),
-            counters,
+            inner,
+            counters: Arc::clone(counters),
+            ids: Arc::clone(ids),
+            dialled: None,
         }
+    }
+
+    /// For a connection to a neighbour at `address`.
+    pub fn dialled(inner: Arc<T>, counters: &Arc<WorkerCounters>, ids: &Arc<Ids>, address: SocketAddr) -> Self {
+        Counting {
+            dialled: Some(address),
+            ..Counting::accepted(inner, counters, ids)
+        }
+    }
+
+    fn session(&self, inner: Box<dyn Session>) -> Box<dyn Session> {
+        Box::new(CountingSession {
+            inner,
+            counters: Arc::clone(&self.counters),
+            life: Arc::new(Life::new(Arc::clone(&self.ids), self.dialled)),
+            has_handshake_keys: false,
+        })
     }
 }
 
@@ -41,10 +65,7 @@ impl<T: ServerConfig> ServerConfig for Counting<T> {
     }
 
     fn start_session(self: Arc<Self>, version: u32, parameters: &TransportParameters) -> Box<dyn Session> {
-        Box::new(CountingSession {
-            inner: Arc::clone(&self.inner).start_session(version, parameters),
-            counters: Arc::clone(&self.counters),
-        })
+        self.session(Arc::clone(&self.inner).start_session(version, parameters))
     }
 }
 
@@ -55,16 +76,16 @@ impl<T: ClientConfig> ClientConfig for Counting<T> {
         server_name: &str,
         parameters: &TransportParameters,
     ) -> Result<Box<dyn Session>, ConnectError> {
-        Ok(Box::new(CountingSession {
-            inner: Arc::clone(&self.inner).start_session(version, server_name, parameters)?,
-            counters: Arc::clone(&self.counters),
-        }))
+        Ok(self.session(Arc::clone(&self.inner).start_session(version, server_name, parameters)?))
     }
 }
 
 struct CountingSession {
     inner: Box<dyn Session>,
     counters: Arc<WorkerCounters>,
+    life: Arc<Life>,
+    /// The first keys that the handshake gives are its own, the next those of everything after it.
+    has_handshake_keys: bool,
 }
 
 impl Session for CountingSession {
@@ -102,7 +123,18 @@ impl Session for CountingSession {
 
     fn write_handshake(&mut self, bytes: &mut Vec<u8>) -> Option<Keys> {
         let keys = self.inner.write_handshake(bytes)?;
-        Some(count_keys(keys, &self.counters))
+        let Keys { header, packet } = count_keys(keys, &self.counters);
+        let remote = WitnessKey {
+            inner: header.remote,
+            life: Arc::clone(&self.life),
+            last: AtomicU64::new(0),
+            is_handshake: !std::mem::replace(&mut self.has_handshake_keys, true),
+        };
+        let header = KeyPair {
+            local: header.local,
+            remote: Box::new(remote) as Box<dyn HeaderKey>,
+        };
+        Some(Keys { header, packet })
     }
 
     fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
@@ -140,6 +172,42 @@ fn count_packets(keys: KeyPair<Box<dyn PacketKey>>, counters: &Arc<WorkerCounter
     KeyPair {
         local: keys.local,
         remote: Box::new(remote),
+    }
+}
+
+/// The key for the headers of what a neighbour sends: it sees the connection's ids.
+struct WitnessKey {
+    inner: Box<dyn HeaderKey>,
+    life: Arc<Life>,
+    /// The id of the packet before: nearly always the same.
+    last: AtomicU64,
+    is_handshake: bool,
+}
+
+impl HeaderKey for WitnessKey {
+    fn decrypt(&self, number_offset: usize, packet: &mut [u8]) {
+        if let Some(id) = destination(packet)
+            && self.last.swap(u64::from_be_bytes(*id), Ordering::Relaxed) != u64::from_be_bytes(*id)
+        {
+            self.life.handle_id(id);
+        }
+        self.inner.decrypt(number_offset, packet);
+    }
+
+    fn encrypt(&self, number_offset: usize, packet: &mut [u8]) {
+        self.inner.encrypt(number_offset, packet);
+    }
+
+    fn sample_size(&self) -> usize {
+        self.inner.sample_size()
+    }
+}
+
+impl Drop for WitnessKey {
+    fn drop(&mut self) {
+        if self.is_handshake {
+            self.life.handle_handshake_over();
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::counters::DropReason;
 use crate::trunk::connection::CLOSE_UNKNOWN_PEER;
 use crate::trunk::hub::Hub;
-use crate::trunk::identity::peer_names;
+use crate::trunk::identity::{Dialler, peer_names};
 use quinn::{Connection, Endpoint, Incoming, VarInt};
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ const STEADY: Duration = Duration::from_secs(2);
 const HANDSHAKES_MAX: usize = 64;
 
 /// Keeps a connection to `peer` until the hub aborts the task.
-pub async fn keep_connected(hub: Rc<RefCell<Hub>>, endpoint: Endpoint, peer: EdgeId) {
+pub async fn keep_connected(hub: Rc<RefCell<Hub>>, dialler: Dialler, peer: EdgeId) {
     let mut backoff = BACKOFF_FIRST;
     loop {
         let current = hub.borrow().connection_of(&peer);
@@ -42,7 +42,7 @@ pub async fn keep_connected(hub: Rc<RefCell<Hub>>, endpoint: Endpoint, peer: Edg
         }
         let address = hub.borrow().address_of(&peer);
         let connected = match address {
-            Some(address) => dial(&endpoint, &address, &peer).await,
+            Some(address) => dial(&dialler, &address, &peer).await,
             None => None,
         };
         if let Some(connection) = connected
@@ -55,9 +55,9 @@ pub async fn keep_connected(hub: Rc<RefCell<Hub>>, endpoint: Endpoint, peer: Edg
     }
 }
 
-async fn dial(endpoint: &Endpoint, address: &str, peer: &str) -> Option<Connection> {
+async fn dial(dialler: &Dialler, address: &str, peer: &str) -> Option<Connection> {
     let address = resolve(address).await?;
-    let connecting = endpoint.connect(address, peer).ok()?;
+    let connecting = dialler.dial(address, peer).ok()?;
     tokio::time::timeout(HANDSHAKE, connecting).await.ok()?.ok()
 }
 

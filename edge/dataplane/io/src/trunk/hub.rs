@@ -6,9 +6,10 @@ use crate::handoff::{Handoff, WorkerIndex};
 use crate::link::{CommandRejection, StreamStats, TrunkCommand, TrunkConfig, TrunkLink, TrunkStats};
 use crate::trunk::connection::{CLOSE_DUPLICATE, CLOSE_UNUSED, Link};
 use crate::trunk::dial;
+use crate::trunk::identity::Dialler;
 use crate::trunk::sources::Sources;
 use bytes::Bytes;
-use quinn::{Connection, ConnectionError, Endpoint, VarInt};
+use quinn::{Connection, ConnectionError, VarInt};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -29,7 +30,7 @@ pub type ConnectionId = u64;
 /// The trunk thread's state. Tasks of one thread share it; it is never borrowed across an await.
 pub struct Hub {
     /// `None`: a single edge without certificates.
-    pub endpoint: Option<Endpoint>,
+    pub dialler: Option<Dialler>,
     /// What ties the thread to the rest of the packet path.
     pub link: TrunkLink,
     own: EdgeId,
@@ -46,7 +47,7 @@ pub struct Hub {
 
 impl Hub {
     /// A hub without connections.
-    pub fn new(config: &TrunkConfig, link: TrunkLink, endpoint: Option<Endpoint>) -> Self {
+    pub fn new(config: &TrunkConfig, link: TrunkLink, dialler: Option<Dialler>) -> Self {
         let now = link.clock.now();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let node = TrunkNode::new(
@@ -62,7 +63,7 @@ impl Hub {
             now,
         );
         Hub {
-            endpoint,
+            dialler,
             link,
             own: EdgeId::from(config.edge_id.as_str()),
             node,
@@ -331,8 +332,8 @@ impl Hub {
                 }
             }
             Output::Connect { peer } => {
-                if let Some(endpoint) = &self.endpoint {
-                    let keep = dial::keep_connected(Rc::clone(this), endpoint.clone(), peer.clone());
+                if let Some(dialler) = &self.dialler {
+                    let keep = dial::keep_connected(Rc::clone(this), dialler.clone(), peer.clone());
                     self.dials.insert(peer, tokio::task::spawn_local(keep).abort_handle());
                 }
             }

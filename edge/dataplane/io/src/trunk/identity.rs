@@ -3,14 +3,16 @@
 use crate::counters::WorkerCounters;
 use crate::link::TrunkConfig;
 use crate::trunk::crypto::Counting;
+use crate::trunk::ids::Ids;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Connection, ServerConfig, TransportConfig};
+use quinn::{ClientConfig, ConnectError, Connecting, Connection, Endpoint, ServerConfig, TransportConfig};
 use rustls::RootCertStore;
 use rustls::crypto::ring::default_provider;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tradewind_core::mesh::wire::ALPN;
 
@@ -40,7 +42,12 @@ pub fn load(config: &TrunkConfig) -> io::Result<Identity> {
 
 impl Identity {
     /// Settings for accepting: a certificate of the authority is demanded.
-    pub fn server(&self, transport: Arc<TransportConfig>, counters: &Arc<WorkerCounters>) -> io::Result<ServerConfig> {
+    pub fn server(
+        &self,
+        transport: Arc<TransportConfig>,
+        counters: &Arc<WorkerCounters>,
+        ids: &Arc<Ids>,
+    ) -> io::Result<ServerConfig> {
         let provider = Arc::new(default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), Arc::clone(&provider))
             .build()
@@ -53,13 +60,20 @@ impl Identity {
             .map_err(|error| invalid("trunk certificate", &error))?;
         tls.alpn_protocols = vec![ALPN.to_vec()];
         let crypto = QuicServerConfig::try_from(tls).map_err(|error| invalid("trunk certificate", &error))?;
-        let mut server = ServerConfig::with_crypto(Arc::new(Counting::new(crypto, Arc::clone(counters))));
+        let crypto = Counting::accepted(Arc::new(crypto), counters, ids);
+        let mut server = ServerConfig::with_crypto(Arc::new(crypto));
         server.transport_config(transport);
         Ok(server)
     }
 
-    /// Settings for dialling: the certificate must name the edge that is dialled.
-    pub fn client(&self, transport: Arc<TransportConfig>, counters: &Arc<WorkerCounters>) -> io::Result<ClientConfig> {
+    /// What this edge dials with: the certificate must name the edge that is dialled.
+    pub fn dialler(
+        &self,
+        endpoint: Endpoint,
+        transport: Arc<TransportConfig>,
+        counters: &Arc<WorkerCounters>,
+        ids: &Arc<Ids>,
+    ) -> io::Result<Dialler> {
         let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| invalid("TLS 1.3", &error))?
@@ -68,9 +82,34 @@ impl Identity {
             .map_err(|error| invalid("trunk certificate", &error))?;
         tls.alpn_protocols = vec![ALPN.to_vec()];
         let crypto = QuicClientConfig::try_from(tls).map_err(|error| invalid("trunk certificate", &error))?;
-        let mut client = ClientConfig::new(Arc::new(Counting::new(crypto, Arc::clone(counters))));
-        client.transport_config(transport);
-        Ok(client)
+        Ok(Dialler {
+            endpoint,
+            crypto: Arc::new(crypto),
+            transport,
+            counters: Arc::clone(counters),
+            ids: Arc::clone(ids),
+        })
+    }
+}
+
+/// The endpoint, and what it takes to dial from it.
+#[derive(Clone)]
+pub struct Dialler {
+    /// Accepts, too.
+    pub endpoint: Endpoint,
+    crypto: Arc<QuicClientConfig>,
+    transport: Arc<TransportConfig>,
+    counters: Arc<WorkerCounters>,
+    ids: Arc<Ids>,
+}
+
+impl Dialler {
+    /// Begins a connection to `peer`.
+    pub fn dial(&self, address: SocketAddr, peer: &str) -> Result<Connecting, ConnectError> {
+        let crypto = Counting::dialled(Arc::clone(&self.crypto), &self.counters, &self.ids, address);
+        let mut client = ClientConfig::new(Arc::new(crypto));
+        client.transport_config(Arc::clone(&self.transport));
+        self.endpoint.connect_with(client, address, peer)
     }
 }
 

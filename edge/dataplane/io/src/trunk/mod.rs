@@ -1,7 +1,8 @@
 //! Trunks on the wire: QUIC connections to other edges on a thread of their own, around the core's `TrunkNode`.
 //!
 //! - `identity`: certificates and who a neighbour proves to be; `transport`: QUIC's settings and our congestion window.
-//! - `socket`, `crypto`: what QUIC would drop in silence is counted by name where it arrives and where it is opened.
+//! - `socket`, `crypto`: what QUIC would drop in silence is counted by name where it arrives and where it is opened;
+//!   `ids`: whose it is.
 //! - `connection`: one connection's tasks; `queue`: what waits for it, by priority.
 //! - `hub`: the node, the rings to the shards, and which connection a neighbour has; `dial`: getting one.
 //!
@@ -12,6 +13,7 @@ mod crypto;
 mod dial;
 mod hub;
 mod identity;
+mod ids;
 mod queue;
 mod socket;
 mod sources;
@@ -21,8 +23,10 @@ mod transport;
 
 use crate::link::{TrunkConfig, TrunkHandle, TrunkLink};
 use hub::Hub;
+use identity::Dialler;
+use ids::Ids;
 use quinn::{Endpoint, Runtime, TokioRuntime, VarInt};
-use socket::{CountingSocket, OwnIds};
+use socket::CountingSocket;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -62,9 +66,9 @@ pub fn spawn(config: TrunkConfig, link: TrunkLink) -> io::Result<TrunkHandle> {
             };
             LocalSet::new().block_on(&runtime, async move {
                 match open(&config, identity, socket, &link) {
-                    Ok(endpoint) => {
+                    Ok(dialler) => {
                         let _ = started.send(Ok(()));
-                        run(Rc::new(RefCell::new(Hub::new(&config, link, endpoint)))).await;
+                        run(Rc::new(RefCell::new(Hub::new(&config, link, dialler)))).await;
                     }
                     Err(error) => drop(started.send(Err(error))),
                 }
@@ -81,20 +85,23 @@ fn open(
     identity: Option<identity::Identity>,
     socket: std::net::UdpSocket,
     link: &TrunkLink,
-) -> io::Result<Option<Endpoint>> {
+) -> io::Result<Option<Dialler>> {
     let Some(identity) = identity else { return Ok(None) };
     let transport = Arc::new(transport::transport(config.window_bytes, link.clock));
-    let (runtime, own) = (Arc::new(TokioRuntime), OwnIds::new()?);
-    let socket = CountingSocket::new(runtime.wrap_udp_socket(socket)?, Arc::clone(&link.counters), own);
-    let server = identity.server(Arc::clone(&transport), &link.counters)?;
-    let mut endpoint = Endpoint::new_with_abstract_socket(own.endpoint(), Some(server), Arc::new(socket), runtime)?;
-    endpoint.set_default_client_config(identity.client(transport, &link.counters)?);
-    Ok(Some(endpoint))
+    let (runtime, ids) = (Arc::new(TokioRuntime), Arc::new(Ids::new()?));
+    let socket = CountingSocket::new(
+        runtime.wrap_udp_socket(socket)?,
+        Arc::clone(&link.counters),
+        Arc::clone(&ids),
+    );
+    let server = identity.server(Arc::clone(&transport), &link.counters, &ids)?;
+    let endpoint = Endpoint::new_with_abstract_socket(ids.endpoint(), Some(server), Arc::new(socket), runtime)?;
+    Ok(Some(identity.dialler(endpoint, transport, &link.counters, &ids)?))
 }
 
 /// Everything that is not a connection's own task: rings, commands, time.
 async fn run(hub: Rc<RefCell<Hub>>) {
-    let endpoint = hub.borrow().endpoint.clone();
+    let endpoint = hub.borrow().dialler.as_ref().map(|dialler| dialler.endpoint.clone());
     if let Some(endpoint) = endpoint.clone() {
         tokio::task::spawn_local(dial::accept(Rc::clone(&hub), endpoint));
     }

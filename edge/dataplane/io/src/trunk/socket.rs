@@ -2,66 +2,31 @@
 //! because it drops that without a word.
 
 use crate::counters::WorkerCounters;
-use openssl::rand::rand_bytes;
+use crate::trunk::ids::Ids;
 use quinn::udp::{RecvMeta, Transmit};
-use quinn::{AsyncUdpSocket, ConnectionId, ConnectionIdGenerator, EndpointConfig, UdpPoller};
-use quinn_proto::HashedConnectionIdGenerator;
+use quinn::{AsyncUdpSocket, UdpPoller};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tradewind_core::mesh::{QUIC_VERSION, check_datagram};
-
-/// Recognises the connection ids that this process gives out: they carry a hash under its key.
-#[derive(Clone, Copy)]
-pub struct OwnIds {
-    key: u64,
-}
-
-impl OwnIds {
-    /// Ids of a new endpoint.
-    pub fn new() -> io::Result<Self> {
-        let mut key = [0; 8];
-        rand_bytes(&mut key)?;
-        Ok(OwnIds {
-            key: u64::from_be_bytes(key),
-        })
-    }
-
-    /// Whether an endpoint with this key could have given out `id`.
-    fn includes(self, id: &[u8]) -> bool {
-        let ids = HashedConnectionIdGenerator::from_key(self.key);
-        id.len() == ids.cid_len() && ids.validate(&ConnectionId::new(id)).is_ok()
-    }
-
-    /// Settings of the endpoint that gives them out.
-    pub fn endpoint(self) -> EndpointConfig {
-        let mut config = EndpointConfig::default();
-        config
-            .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(self.key)))
-            .supported_versions(vec![QUIC_VERSION])
-            // With RFC 9287 a neighbour's packets could look like anything, and garbage could not be told from them.
-            .grease_quic_bit(false);
-        config
-    }
-}
+use tradewind_core::mesh::check_datagram;
 
 /// A socket that counts what is not for any connection here.
 pub struct CountingSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     counters: Arc<WorkerCounters>,
-    own: OwnIds,
+    ids: Arc<Ids>,
 }
 
 impl CountingSocket {
     /// Watches what `inner` receives. To be polled by the thread that owns `counters`.
-    pub fn new(inner: Arc<dyn AsyncUdpSocket>, counters: Arc<WorkerCounters>, own: OwnIds) -> Self {
-        CountingSocket { inner, counters, own }
+    pub fn new(inner: Arc<dyn AsyncUdpSocket>, counters: Arc<WorkerCounters>, ids: Arc<Ids>) -> Self {
+        CountingSocket { inner, counters, ids }
     }
 
-    fn look_at(&self, datagram: &[u8]) {
-        if let Err(reason) = check_datagram(datagram, |id| self.own.includes(id)) {
+    fn look_at(&self, datagram: &[u8], source: SocketAddr) {
+        if let Err(reason) = check_datagram(datagram, |id| self.ids.state_of(id, source)) {
             self.counters.drop_named(reason.name());
         }
     }
@@ -94,11 +59,11 @@ impl AsyncUdpSocket for CountingSocket {
         let count = ready!(self.inner.poll_recv(context, buffers, meta))?;
         for (buffer, meta) in buffers.iter().zip(meta.iter()).take(count) {
             if meta.len == 0 {
-                self.look_at(&[]);
+                self.look_at(&[], meta.addr);
             }
             // With UDP_GRO one buffer holds several datagrams, all but the last of them `stride` long.
             for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
-                self.look_at(datagram);
+                self.look_at(datagram, meta.addr);
             }
         }
         Poll::Ready(Ok(count))
@@ -118,20 +83,5 @@ impl AsyncUdpSocket for CountingSocket {
 
     fn may_fragment(&self) -> bool {
         self.inner.may_fragment()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn own_ids_are_known_and_others_are_not() {
-        let own = OwnIds::new().expect("randomness");
-        let id = HashedConnectionIdGenerator::from_key(own.key).generate_cid();
-        assert!(own.includes(&id));
-        assert!(!own.includes(b"somebody"));
-        assert!(!own.includes(&id[..2]));
-        assert!(!OwnIds::new().expect("randomness").includes(&id));
     }
 }

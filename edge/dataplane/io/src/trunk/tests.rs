@@ -16,6 +16,8 @@ use tradewind_core::packet::{MediaExtensions, MediaPacket, Ssrc};
 use tradewind_core::route::StreamRoute;
 use tradewind_core::source::{Codec, SenderClock, SourceId, SourceInfo, TrackInfo};
 
+mod names;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Authority {
