@@ -6,10 +6,13 @@
 
 mod datagrams;
 mod egress;
+mod fan_out;
+mod handoffs;
 mod lifecycle;
 mod peer;
 mod rooms;
 mod service;
+mod sound;
 mod timers;
 
 use crate::clock::Clock;
