@@ -36,6 +36,26 @@ fn identity_of(key: PKey<Private>) -> DtlsIdentity {
     DtlsIdentity::new(&builder.build(), &key).expect("context")
 }
 
+const ACTIVE: (DtlsRole, DtlsRole) = (DtlsRole::Active, DtlsRole::Passive);
+const PASSIVE: (DtlsRole, DtlsRole) = (DtlsRole::Passive, DtlsRole::Active);
+const BOTH_ROLES: [(DtlsRole, DtlsRole); 2] = [ACTIVE, PASSIVE];
+
+/// Two ends in these roles, started; each expects the other's certificate.
+fn started(ours: &DtlsIdentity, theirs: &DtlsIdentity, roles: (DtlsRole, DtlsRole)) -> (Dtls, Dtls) {
+    let mut us = Dtls::new(ours, roles.0, fingerprint(theirs)).expect("session");
+    let mut them = Dtls::new(theirs, roles.1, fingerprint(ours)).expect("session");
+    us.start().expect("start");
+    them.start().expect("start");
+    (us, them)
+}
+
+fn two_identities() -> (DtlsIdentity, DtlsIdentity) {
+    (
+        DtlsIdentity::generate().expect("identity"),
+        DtlsIdentity::generate().expect("identity"),
+    )
+}
+
 /// Carries datagrams both ways until neither end has any; `keep` decides which of the client's and server's pass.
 fn exchange(
     ends: [&mut Dtls; 2],
@@ -77,17 +97,9 @@ fn keys(result: &Option<Result<DtlsProgress, DtlsError>>) -> &SrtpKeys {
 
 #[test]
 fn both_ends_agree_on_gcm_and_mirror_their_keys() {
-    for ours_active in [true, false] {
+    for roles in BOTH_ROLES {
         let (ours, theirs) = (DtlsIdentity::generate().expect("identity"), rsa_identity());
-        let roles = if ours_active {
-            (DtlsRole::Active, DtlsRole::Passive)
-        } else {
-            (DtlsRole::Passive, DtlsRole::Active)
-        };
-        let mut us = Dtls::new(&ours, roles.0, fingerprint(&theirs)).expect("session");
-        let mut them = Dtls::new(&theirs, roles.1, fingerprint(&ours)).expect("session");
-        us.start().expect("start");
-        them.start().expect("start");
+        let (mut us, mut them) = started(&ours, &theirs, roles);
         let results = exchange([&mut us, &mut them], |_, _| true);
         let (ours, theirs) = (keys(&results[0]), keys(&results[1]));
         assert_eq!(ours.profile, Profile::AeadAes128Gcm);
@@ -101,15 +113,9 @@ fn both_ends_agree_on_gcm_and_mirror_their_keys() {
 #[test]
 fn certificates_on_every_common_curve_are_accepted() {
     for curve in [Nid::X9_62_PRIME256V1, Nid::SECP384R1, Nid::SECP521R1, Nid::SECP224R1] {
-        for roles in [
-            (DtlsRole::Active, DtlsRole::Passive),
-            (DtlsRole::Passive, DtlsRole::Active),
-        ] {
+        for roles in BOTH_ROLES {
             let (ours, theirs) = (DtlsIdentity::generate().expect("identity"), curve_identity(curve));
-            let mut us = Dtls::new(&ours, roles.0, fingerprint(&theirs)).expect("session");
-            let mut them = Dtls::new(&theirs, roles.1, fingerprint(&ours)).expect("session");
-            us.start().expect("start");
-            them.start().expect("start");
+            let (mut us, mut them) = started(&ours, &theirs, roles);
             let results = exchange([&mut us, &mut them], |_, _| true);
             assert_eq!(keys(&results[0]).profile, keys(&results[1]).profile, "{curve:?}");
         }
@@ -118,13 +124,8 @@ fn certificates_on_every_common_curve_are_accepted() {
 
 #[test]
 fn a_lost_flight_is_repeated_by_the_timer() {
-    let (ours, theirs) = (
-        DtlsIdentity::generate().expect("identity"),
-        DtlsIdentity::generate().expect("identity"),
-    );
-    let mut us = Dtls::new(&ours, DtlsRole::Passive, fingerprint(&theirs)).expect("session");
-    let mut them = Dtls::new(&theirs, DtlsRole::Active, fingerprint(&ours)).expect("session");
-    them.start().expect("start");
+    let (ours, theirs) = two_identities();
+    let (mut us, mut them) = started(&ours, &theirs, PASSIVE);
     let lost = exchange([&mut us, &mut them], |from, _| from != 0);
     assert!(lost[0].is_none() && lost[1].is_none());
     let wait = us.poll_timeout().expect("a flight is in the air");
@@ -138,16 +139,8 @@ fn a_lost_flight_is_repeated_by_the_timer() {
 
 #[test]
 fn another_certificate_than_the_promised_one_ends_in_both_roles() {
-    for ours_active in [true, false] {
-        let (ours, theirs) = (
-            DtlsIdentity::generate().expect("identity"),
-            DtlsIdentity::generate().expect("identity"),
-        );
-        let roles = if ours_active {
-            (DtlsRole::Active, DtlsRole::Passive)
-        } else {
-            (DtlsRole::Passive, DtlsRole::Active)
-        };
+    for roles in BOTH_ROLES {
+        let (ours, theirs) = two_identities();
         let mut wrong = fingerprint(&theirs);
         wrong.bytes[7] ^= 1;
         let mut us = Dtls::new(&ours, roles.0, wrong).expect("session");
@@ -165,13 +158,8 @@ fn another_certificate_than_the_promised_one_ends_in_both_roles() {
 
 #[test]
 fn a_second_client_hello_is_named_and_changes_nothing() {
-    let (ours, theirs) = (
-        DtlsIdentity::generate().expect("identity"),
-        DtlsIdentity::generate().expect("identity"),
-    );
-    let mut us = Dtls::new(&ours, DtlsRole::Passive, fingerprint(&theirs)).expect("session");
-    let mut them = Dtls::new(&theirs, DtlsRole::Active, fingerprint(&ours)).expect("session");
-    them.start().expect("start");
+    let (ours, theirs) = two_identities();
+    let (mut us, mut them) = started(&ours, &theirs, PASSIVE);
     let mut hello = Vec::new();
     exchange([&mut us, &mut them], |from, datagram| {
         if from == 1 && hello.is_empty() {
@@ -185,10 +173,7 @@ fn a_second_client_hello_is_named_and_changes_nothing() {
 
 #[test]
 fn garbage_before_and_during_a_handshake_does_not_end_it() {
-    let (ours, theirs) = (
-        DtlsIdentity::generate().expect("identity"),
-        DtlsIdentity::generate().expect("identity"),
-    );
+    let (ours, theirs) = two_identities();
     let mut us = Dtls::new(&ours, DtlsRole::Passive, fingerprint(&theirs)).expect("session");
     let mut them = Dtls::new(&theirs, DtlsRole::Active, fingerprint(&ours)).expect("session");
     for garbage in [
@@ -219,18 +204,9 @@ fn record(content_type: u8, epoch: u8, number: u8, body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn forged_and_repeated_records_are_told_from_genuine_ones() {
-    for roles in [
-        (DtlsRole::Active, DtlsRole::Passive),
-        (DtlsRole::Passive, DtlsRole::Active),
-    ] {
-        let (ours, theirs) = (
-            DtlsIdentity::generate().expect("identity"),
-            DtlsIdentity::generate().expect("identity"),
-        );
-        let mut us = Dtls::new(&ours, roles.0, fingerprint(&theirs)).expect("session");
-        let mut them = Dtls::new(&theirs, roles.1, fingerprint(&ours)).expect("session");
-        us.start().expect("start");
-        them.start().expect("start");
+    for roles in BOTH_ROLES {
+        let (ours, theirs) = two_identities();
+        let (mut us, mut them) = started(&ours, &theirs, roles);
         let mut last = Vec::new();
         exchange([&mut us, &mut them], |from, datagram| {
             if from == 1 {
@@ -269,18 +245,9 @@ fn forged_and_repeated_records_are_told_from_genuine_ones() {
 /// A server repeats its last flight when ours was repeated, which happens on every path of more than 200 ms.
 #[test]
 fn a_repeated_last_flight_is_genuine_in_both_roles() {
-    for roles in [
-        (DtlsRole::Active, DtlsRole::Passive),
-        (DtlsRole::Passive, DtlsRole::Active),
-    ] {
-        let (ours, theirs) = (
-            DtlsIdentity::generate().expect("identity"),
-            DtlsIdentity::generate().expect("identity"),
-        );
-        let mut us = Dtls::new(&ours, roles.0, fingerprint(&theirs)).expect("session");
-        let mut them = Dtls::new(&theirs, roles.1, fingerprint(&ours)).expect("session");
-        us.start().expect("start");
-        them.start().expect("start");
+    for roles in BOTH_ROLES {
+        let (ours, theirs) = two_identities();
+        let (mut us, mut them) = started(&ours, &theirs, roles);
         // The server's last flight is on its way while the client's timer fires.
         let server = usize::from(roles.0 == DtlsRole::Active);
         let mut held = Vec::new();
@@ -320,13 +287,8 @@ fn a_repeated_last_flight_is_genuine_in_both_roles() {
 
 #[test]
 fn forged_records_during_a_handshake_are_counted_at_its_end() {
-    let (ours, theirs) = (
-        DtlsIdentity::generate().expect("identity"),
-        DtlsIdentity::generate().expect("identity"),
-    );
-    let mut us = Dtls::new(&ours, DtlsRole::Passive, fingerprint(&theirs)).expect("session");
-    let mut them = Dtls::new(&theirs, DtlsRole::Active, fingerprint(&ours)).expect("session");
-    them.start().expect("start");
+    let (ours, theirs) = two_identities();
+    let (mut us, mut them) = started(&ours, &theirs, PASSIVE);
     for number in [40, 41] {
         assert_eq!(ignored(&mut us, &record(22, 1, number, &[7; 40])), []);
     }
@@ -338,13 +300,8 @@ fn forged_records_during_a_handshake_are_counted_at_its_end() {
 
 #[test]
 fn goodbye_is_heard() {
-    let (ours, theirs) = (
-        DtlsIdentity::generate().expect("identity"),
-        DtlsIdentity::generate().expect("identity"),
-    );
-    let mut us = Dtls::new(&ours, DtlsRole::Passive, fingerprint(&theirs)).expect("session");
-    let mut them = Dtls::new(&theirs, DtlsRole::Active, fingerprint(&ours)).expect("session");
-    them.start().expect("start");
+    let (ours, theirs) = two_identities();
+    let (mut us, mut them) = started(&ours, &theirs, PASSIVE);
     exchange([&mut us, &mut them], |_, _| true);
     them.close();
     let results = exchange([&mut us, &mut them], |_, _| true);
