@@ -62,6 +62,12 @@ def _counter(outcome: Outcome, edge: str, name: str) -> float:
     return float(sum(edges[edge]["counters"].get(f"tradewind_dataplane_{name}_total", {}).values()))
 
 
+def _let_in(outcome: Outcome) -> set[bool]:
+    """What happened to those who came; how soon they had a picture is for the bench to say."""
+    samples: Mapping[str, Any] = outcome.evidence["raw_samples"]  # type: ignore[assignment]
+    return {row["error"] == "" for row in samples["joins"]}
+
+
 def _number(outcome: Outcome, name: str) -> float:
     value = outcome.evidence[name]
     assert isinstance(value, int | float)
@@ -109,11 +115,9 @@ async def test_latency_repairs_on_the_trunk_and_without_it_packets_stay_lost(acr
     # Light is not outrun: half of the emulated round trip, and the encoder and decoder besides.
     assert delay is not None
     assert delay > 80
-    # Every second burst or so cuts off what follows it until the next key frame.
-    decoded, stuck = whole.results["decoded_fps"], without.results["decoded_fps"]
-    assert decoded is not None
-    assert stuck is not None
-    assert stuck < 0.7 * decoded
+    # Without repair the viewer misses what the emulator takes away; how many frames are decoded depends on the machine
+    # as well.
+    assert _number(without, "packets_lost_at_viewer") > _number(whole, "packets_lost_at_viewer")
 
 
 async def test_startup_replays_and_without_the_cache_waits(across_the_ocean: BothWays) -> None:
@@ -138,7 +142,7 @@ async def test_people_are_let_in_without_control_and_not_without_its_last_good_t
     across_the_ocean: BothWays,
 ) -> None:
     whole, without = across_the_ocean.of("outage")
-    assert whole.results["joins_refused"] == 0
+    assert _let_in(whole) == {True}
     assert _number(without, "samples") > 0
     refused = without.results["joins_refused"]
     assert refused is not None
