@@ -71,6 +71,12 @@ def is_sealed(datagram: bytes) -> bool:
     return datagram[0] & 0xC0 == 0x40 and len(datagram) > 44
 
 
+def handshake_packet(connection_id: bytes) -> bytes:
+    """For a connection whose handshake may be over."""
+    head = bytes([LONG_HANDSHAKE]) + struct.pack("!I", 1)
+    return (head + bytes([len(connection_id)]) + connection_id + bytes([0])).ljust(300, b"\x55")
+
+
 @asynccontextmanager
 async def neighbour(folder: Path) -> AsyncIterator[tuple[EdgeProcess, TrunkPeer, Tap]]:
     """An edge, and an aioquic neighbour whose trunk to it is up."""
@@ -126,6 +132,7 @@ async def test_forged_cut_and_replayed_packets_are_counted_by_name_and_the_trunk
                 (genuine[:40], "trunk_packet_authentication_failed"),
                 (genuine[:20], "trunk_datagram_truncated"),
                 (bytes(other_connection), "trunk_datagram_unknown_connection"),
+                (handshake_packet(genuine[CONNECTION_ID]), "trunk_packet_handshake_over"),
             ):
                 before = await asyncio.to_thread(edge.drops)
                 tap.again(datagram)
@@ -133,6 +140,22 @@ async def test_forged_cut_and_replayed_packets_are_counted_by_name_and_the_trunk
                 await counted(edge, before, reason, least=2)
         await goes_on(leaf)
         assert leaf.terminated is None
+
+
+async def test_packets_of_an_ended_connection_are_counted(tmp_path: Path) -> None:
+    async with neighbour(tmp_path) as (edge, leaf, tap):
+        late = await leaf.until("a packet of ours", lambda: next(filter(is_sealed, reversed(tap.sent)), None))
+        before = await asyncio.to_thread(edge.drops)
+        leaf.close()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as network:
+
+            def seen() -> bool:
+                # For three time-outs after its end, a connection still answers what comes (RFC 9000 §10.2).
+                network.sendto(late, edge.trunk)
+                reason = "trunk_datagram_connection_ended"
+                return edge.drops()[reason] > before[reason]
+
+            await asyncio.to_thread(wait_for, seen, "late packets are not counted")
 
 
 async def test_a_first_packet_that_nobody_sealed_is_counted(tmp_path: Path) -> None:
