@@ -87,7 +87,7 @@ class MeshAgent:
 
     async def run(self) -> None:
         """Until cancelled. Nothing that control or a peer does ends it."""
-        self._restore()
+        await self._restore()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._prober.run())
             if self._settings.uses_control:
@@ -98,7 +98,7 @@ class MeshAgent:
                         talking.create_task(self._keep(lambda: self._report(stub), "report"))
                         talking.create_task(self._keep(lambda: self._follow(stub), "follow"))
 
-    def _restore(self) -> None:
+    async def _restore(self) -> None:
         """What is known before control speaks: the settings' routes, or the last good slice."""
         if not self._settings.uses_control:
             addresses = {edge: own.trunk for edge, own in self._settings.peer_addresses.items() if own.trunk}
@@ -107,14 +107,14 @@ class MeshAgent:
                 for route in self._settings.static_routes
             )
             self._port.apply_peers(addresses)
-            self._port.apply_routes(routes)
+            await asyncio.to_thread(self._port.apply_routes, routes)
             self._show(replace(EMPTY_VIEW, routes=routes))
             return
         stored = load_slice(self._settings.data_dir) if self._settings.keep_last_good else None
         if stored is None:
             return
         try:
-            self._apply(check_slice(stored, self._settings, (0, 0)))
+            await self._apply(check_slice(stored, self._settings, (0, 0)))
             self._slice = stored
             log.info("stored_routes_used", leader_epoch=stored.leader_epoch, version=stored.version)
         except SliceRefused as error:
@@ -201,7 +201,7 @@ class MeshAgent:
 
         try:
             async for response in stub.Follow(outgoing(), wait_for_ready=True):
-                answers.put_nowait(self.handle_response(response))
+                answers.put_nowait(await self.handle_response(response))
         finally:
             if not self._settings.keep_last_good:
                 self._forget()
@@ -215,14 +215,14 @@ class MeshAgent:
         self._show(EMPTY_VIEW)
         log.warning("routes_forgotten", reason="mesh.keep_last_good is off")
 
-    def handle_response(self, response: fleet_pb2.FollowResponse) -> fleet_pb2.FollowRequest:
+    async def handle_response(self, response: fleet_pb2.FollowResponse) -> fleet_pb2.FollowRequest:
         """Applies a slice or a delta, or keeps what there is; returns the answer to control."""
         kind = response.WhichOneof("kind")
         news = response.delta if kind == "delta" else response.slice
         order = {"leader_epoch": news.leader_epoch, "version": news.version}
         try:
             message = merge_delta(self._slice, response.delta) if kind == "delta" else response.slice
-            self._apply(check_slice(message, self._settings, (self.view.leader_epoch, self.view.version)))
+            await self._apply(check_slice(message, self._settings, (self.view.leader_epoch, self.view.version)))
         except SliceRefused as error:
             self.metrics.handle_slice(error.reason)
             log.warning("slice_refused", reason=error.reason, detail=error.detail, **order)
@@ -238,12 +238,14 @@ class MeshAgent:
         log.info("slice_applied", routes=len(message.routes), neighbours=len(message.neighbours), **order)
         return fleet_pb2.FollowRequest(applied=fleet_pb2.SliceApplied(**order))
 
-    def _apply(self, checked: CheckedSlice) -> None:
+    async def _apply(self, checked: CheckedSlice) -> None:
         """Peers first, because routes name them; when the packet path refuses the routes, the old peers come back."""
         before, self._trunk_addresses = self._trunk_addresses, checked.trunk_addresses
         self._port.apply_peers(checked.trunk_addresses)
         try:
-            self._port.apply_routes(checked.view.routes)
+            # The packet path may take a second to answer, and this loop serves every socket of the edge. When we are
+            # cancelled meanwhile, the view stays old, and control sends the whole slice again.
+            await asyncio.to_thread(self._port.apply_routes, checked.view.routes)
         except SliceRefused:
             self._trunk_addresses = before
             self._port.apply_peers(before)

@@ -64,7 +64,8 @@ class MeshPort(Protocol):
         """Edge id -> `host:port` of its trunk."""
 
     def apply_routes(self, routes: Sequence[Route]) -> None:
-        """The whole table. Raises SliceRefused and keeps the old one when it loops or names an unknown edge."""
+        """The whole table. Raises SliceRefused and keeps the old one when it loops or names an unknown edge. Waits for
+        the packet path's verdict, and may be called in another thread."""
 
     def sample(self) -> DataplaneSample: ...
 

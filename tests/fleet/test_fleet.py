@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterable, AsyncIterator
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -19,6 +21,7 @@ from edge.mesh.agent import CONTROL_NAME
 from edge.mesh.errors import EnrolmentError, SliceRefused
 from edge.mesh.identity import EdgeIdentity, ensure_identity
 from edge.mesh.port import DataplaneSample
+from edge.mesh.view import Route
 from tests.fleet.harness import Control, Edge, edge_settings, running, running_control, running_edges
 from tests.waiting import until
 from tradewind.common.tokens import key_id
@@ -195,6 +198,25 @@ async def test_a_slice_the_packet_path_refuses_is_rejected_with_its_reason(tmp_p
         assert await control.metric("tradewind_control_edges_refusing") == 0
 
 
+async def test_the_loop_goes_on_while_the_packet_path_looks_at_routes(tmp_path: Path) -> None:
+    async with running_control(tmp_path / "control") as control, running_edges(control, tmp_path, "sg", "fra") as edges:
+        port = edges["fra"].port
+        asked, answer, waits, apply_routes = threading.Event(), threading.Event(), list[bool](), port.apply_routes
+
+        def look_long(routes: Sequence[Route]) -> None:
+            asked.set()
+            waits.append(answer.wait(10))
+            apply_routes(routes)
+
+        port.apply_routes = look_long  # type: ignore[method-assign]
+        edges["sg"].port.publish("demo")
+        edges["sg"].agent.handle_event("source_started")
+        await until(asked.is_set)
+        answer.set()
+        await until(lambda: edges["fra"].route() == ("fra", "sg"))
+        assert all(waits), "only this loop can answer, and it stood still"
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [(("fra", "sg", "fra", "sg"), "route_loop"), (("fra", "atlantis", "sg"), "unknown_edge")],
@@ -328,7 +350,10 @@ async def test_an_edge_told_to_keep_nothing_forgets_its_routes_and_keys_with_con
         await stack.__aexit__(None, None, None)
     again = Edge(edge_settings("fra", tmp_path / "fra", control, keep_last_good=False), edges["fra"].identity)
     async with running(again):
-        await asyncio.sleep(0)  # its first step, in which stored routes would be read
+        # Stored routes would be applied in its first step, in a thread; with one thread only they come before this.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(lambda: None)
         assert again.route() is None
 
 
