@@ -160,9 +160,9 @@ def ready_file(path: Path) -> dict[str, Any]:
 
 
 def spare_copy(place: Place, name: str) -> Path:
-    """A copy of the servers' state, for a command that removes it."""
+    """A copy of the servers' state, without locks and sockets, for a command that removes it."""
     folder = place.work / name
-    shutil.copytree(place.state, folder, ignore=shutil.ignore_patterns("lock"))
+    shutil.copytree(place.state, folder, ignore=shutil.ignore_patterns("lock", "grpc"))
     return folder
 
 
