@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -99,10 +100,11 @@ class Authority:
             raise EnrolmentRefused(403, "bad_join_token", "The join token is not one of ours: copy it again.")
         try:
             request = x509.load_pem_x509_csr(csr_pem)
-            valid = request.is_signature_valid
-        except ValueError:
-            raise EnrolmentRefused(400, "bad_csr", "csr_pem is no PEM certificate request.") from None
-        key = request.public_key()
+            valid, key = request.is_signature_valid, request.public_key()
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            # The latter two: keys and signatures of a kind that nobody here reads.
+            detail = "csr_pem is no PEM certificate request with an ECDSA P-256 key."
+            raise EnrolmentRefused(400, "bad_csr", detail) from None
         if not valid or not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
             raise EnrolmentRefused(400, "bad_csr", "The request must be signed by its own ECDSA P-256 key.")
         return _pem(self._sign(edge_id, key, [x509.DNSName(edge_id)], now))

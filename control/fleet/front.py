@@ -141,6 +141,8 @@ class Front:
                     self._count("connections_full")
                     connection.close()
                 else:
+                    # Counted here, because many may be accepted before the first of their tasks runs.
+                    self.strangers += 1
                     connections.create_task(self._serve_one(connection))
 
     async def _serve_one(self, connection: socket.socket) -> None:
@@ -155,14 +157,13 @@ class Front:
 
     async def _admit(self, connection: socket.socket) -> tuple[Ends, Caller] | None:
         """Who may be served; the others are gone when this returns."""
-        self.strangers += 1
         try:
             outer = await self._shake_hands(connection)
             if outer is None:
                 return None
             try:
                 caller = self._look_at(outer[1])
-            except ValueError as error:
+            except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
                 self._refuse("certificate_invalid", str(error))
                 outer[1].transport.abort()
                 return None
@@ -237,8 +238,8 @@ class Front:
                 return
             try:
                 async with asyncio.TaskGroup() as ways:
-                    ways.create_task(_copy(outer[0], inner[1]))
-                    ways.create_task(_copy(inner[0], outer[1]))
+                    ways.create_task(carry(outer[0], inner[1]))
+                    ways.create_task(carry(inner[0], outer[1]))
             finally:
                 inner[1].transport.abort()
                 outer[1].transport.abort()
@@ -282,9 +283,11 @@ def _alternative_names(certificate: x509.Certificate) -> tuple[tuple[str, str], 
     return tuple(("DNS" if isinstance(name, x509.DNSName) else "other", str(name.value)) for name in names)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """One way of a connection, until either end has gone."""
     try:
-        while data := await reader.read(CHUNK_BYTES):
+        # To uvloop, writing to an end that has gone is a mistake and no OSError.
+        while (data := await reader.read(CHUNK_BYTES)) and not writer.is_closing():
             writer.write(data)
             await writer.drain()
     except OSError:

@@ -22,7 +22,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from control.fleet.authority import CONTROL_NAME, Authority
-from control.fleet.front import Caller, Callers, Front
+from control.fleet.front import Caller, Callers, Front, carry
 from edge.mesh.identity import EdgeIdentity, ensure_identity
 from tests.fleet.harness import Control, edge_settings, running_control
 from tests.waiting import until
@@ -199,6 +199,20 @@ async def test_no_tls_old_tls_and_those_who_leave_are_counted(tmp_path: Path) ->
         writer.transport.abort()
         await until(lambda: counts.reasons == {"tls_failed": 2, "handshake_left": 1}, 10, lambda: counts.reasons)
         await until(lambda: counts.places == 0)
+
+
+async def test_what_comes_for_an_end_that_has_gone_is_left_behind() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        _, writer = await asyncio.open_unix_connection(sock=ours)
+        writer.transport.abort()
+        await writer.wait_closed()
+        with pytest.raises(RuntimeError):
+            writer.write(b"uvloop calls this a mistake")
+        late = asyncio.StreamReader()
+        late.feed_data(b"late")
+        late.feed_eof()
+        await carry(late, writer)
 
 
 async def test_megabytes_pass_both_ways_unchanged_and_nothing_stays_open(tmp_path: Path) -> None:
