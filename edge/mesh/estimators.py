@@ -89,7 +89,7 @@ class WindowMinimum:
 
 
 class RttEstimator:
-    """RFC 9002 section 5.3 without acknowledgement delay: echoes carry the time they spent at the peer."""
+    """RFC 9002 section 5.3 without acknowledgement delay: the time an echo spends at the peer counts as its path."""
 
     def __init__(self) -> None:
         self.latest_ms: float | None = None

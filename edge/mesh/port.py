@@ -129,7 +129,8 @@ class NativePort:
                 local=stream.local,
                 codecs=tuple(stream.codecs),
                 viewers=stream.viewers,
-                active_path=tuple(stream.path),
+                # Alone in the path of another's stream: subscribed, and nothing has come yet.
+                active_path=tuple(stream.path) if stream.local or len(stream.path) > 1 else (),
                 phase=stream.phase,
                 bytes_received=stream.bytes,
             )

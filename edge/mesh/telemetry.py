@@ -226,7 +226,7 @@ class Telemetry:
         if full:
             self._full_at = now
             self._sent_links, self._sent_streams = {}, {}
-        links = [link for peer, link in self._links.items() if _has_changed(link, self._sent_links.get(peer))]
+        links = [link for peer, link in self._links.items() if _must_travel(link, self._sent_links.get(peer))]
         streams = [stream for key, stream in self._streams.items() if stream != self._sent_streams.get(key)]
         report = telemetry_pb2.ReportRequest(
             sequence_number=self._sequence,
@@ -307,6 +307,11 @@ def _encode(link: LinkReport) -> telemetry_pb2.LinkMeasurement:
 
 def _keys(keys: Iterable[tuple[str, int]]) -> list[telemetry_pb2.StreamKey]:
     return [telemetry_pb2.StreamKey(room=room, incarnation=incarnation) for room, incarnation in sorted(keys)]
+
+
+def _must_travel(link: LinkReport, sent: LinkReport | None) -> bool:
+    # What is urgent by a hair would stay so until it has been said.
+    return _has_changed(link, sent) or _is_urgent(link, sent)
 
 
 def _has_changed(link: LinkReport, sent: LinkReport | None) -> bool:

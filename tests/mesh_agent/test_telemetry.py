@@ -175,6 +175,17 @@ def test_what_is_urgent(telemetry: Telemetry, change: dict[str, float], urgent: 
     assert not telemetry.is_urgent, "said once"
 
 
+def test_what_is_urgent_by_a_hair_is_said_once(telemetry: Telemetry) -> None:
+    near = replace(PROBED, loss_2s_ratio=0.0199)
+    telemetry.handle_sample(sample(), {"fra": near}, draining=False, now=0.0)
+    telemetry.make_report(now=0.0)
+    telemetry.handle_sample(sample(), {"fra": replace(near, loss_2s_ratio=0.0202)}, draining=False, now=0.3)
+    assert telemetry.is_urgent
+    (link,) = telemetry.make_report(now=0.3).links
+    assert link.loss_2s_ratio == pytest.approx(0.0202)
+    assert not telemetry.is_urgent
+
+
 def test_a_new_source_is_urgent(telemetry: Telemetry) -> None:
     telemetry.handle_sample(sample(), {}, draining=False, now=0.0)
     telemetry.make_report(now=0.0)
