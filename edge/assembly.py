@@ -85,7 +85,11 @@ def assemble(
         return loop.call_later(max(0.0, when - clocks.monotonic_s()), function).cancel
 
     def is_live(room: str) -> bool:
-        return live.incarnation(room) != 0 or directory.has_route(room)
+        return live.incarnation(room) != 0 or directory.incarnation(room) != 0
+
+    def next_incarnation(room: str) -> int:
+        # The host may come from an edge whose clock is ahead of this one's, in a room of which nothing was heard here.
+        return live.next_incarnation(room, unix_ms=max(unix_ms(), directory.incarnation(room) + 1))
 
     def at(room: str) -> Moment:
         now = clocks.monotonic_s()
@@ -103,7 +107,7 @@ def assemble(
             table=table,
             clocks=SignalingClocks(clocks.monotonic_s, clocks.new_id),
             count_answer=metrics.count_answer,
-            next_incarnation=lambda room: live.next_incarnation(room, unix_ms=unix_ms()),
+            next_incarnation=next_incarnation,
             is_draining=draining.is_set,
         )
 

@@ -117,6 +117,15 @@ async def test_incarnations_rise_even_when_the_clock_goes_back(edge: RunningEdge
     assert incarnations[2] - incarnations[1] > 5000
 
 
+async def test_a_host_from_an_edge_whose_clock_is_ahead_takes_over(edge: RunningEdge) -> None:
+    ahead = int(edge.unix_s * 1000) + 60_000
+    edge.view = FleetView(1, 1, (), (Route("demo", ahead, "fra", ("sg", "fra"), (), "direct"),), ())
+    async with client(edge) as http:
+        for _ in range(2):
+            assert (await http.post("/whip/demo", content=b"offer", headers=SDP)).status_code == 201
+    assert [offer[3] for offer in edge.path.offers] == [ahead + 1, ahead + 2]
+
+
 async def test_delete_works_once(edge: RunningEdge) -> None:
     async with client(edge) as http:
         location = (await http.post("/whep/demo", content=b"offer", headers=SDP)).headers["location"]
