@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from dataclasses import dataclass
 
 from control.brain.world import LinkClaim
@@ -14,6 +14,8 @@ LINKS_MAX = 4096
 STREAMS_MAX = 10_000
 PATH_MAX_EDGES = 16
 TEXT_MAX = 256
+# Pages read them as JSON numbers. A room numbered at the end of the wire's range could be published by nobody else.
+INCARNATION_MAX = 2**53 - 2
 # No link on Earth takes a minute; larger numbers are faults of the edge.
 DELAY_MAX_MS = 60_000.0
 # Raw one-way delays contain the clocks' difference, up to decades.
@@ -46,10 +48,13 @@ class Violation:
 
 
 def check_report(
-    report: telemetry_pb2.ReportRequest, reporter: str, known_edges: Container[str]
+    report: telemetry_pb2.ReportRequest,
+    reporter: str,
+    known_edges: Container[str],
+    held_streams: Collection[tuple[str, int]] = (),
 ) -> tuple[Violation, ...]:
-    """Everything that is wrong with a report, or nothing."""
-    return tuple(_check(report, reporter, known_edges))
+    """Everything that is wrong with a report, or nothing. `held_streams` are known of the reporter already."""
+    return (*_check(report, reporter, known_edges), *_check_total(report, held_streams))
 
 
 def to_claim(link: telemetry_pb2.LinkMeasurement, reporter: str, now: float) -> LinkClaim:
@@ -107,6 +112,16 @@ def _check(report: telemetry_pb2.ReportRequest, reporter: str, known_edges: Cont
         yield from _check_stream(f"streams[{position}]", stream, known_edges)
 
 
+def _check_total(report: telemetry_pb2.ReportRequest, held: Collection[tuple[str, int]]) -> Iterator[Violation]:
+    """Deltas add up."""
+    if report.full or len(held) + len(report.streams) <= STREAMS_MAX:
+        return
+    left = set(held) - {(key.room, key.incarnation) for key in report.gone_streams}
+    left |= {(stream.room, stream.incarnation) for stream in report.streams}
+    if len(left) > STREAMS_MAX:
+        yield Violation("streams", "too_many", f"at most {STREAMS_MAX} streams, those of earlier reports included")
+
+
 def _check_description(report: telemetry_pb2.ReportRequest) -> Iterator[Violation]:
     description = report.description
     yield from _number("description.latitude_degrees", description.latitude_degrees, -90.0, 90.0)
@@ -141,6 +156,10 @@ def _check_link(
 def _check_stream(field: str, stream: telemetry_pb2.StreamReport, known_edges: Container[str]) -> Iterator[Violation]:
     if not 0 < len(stream.room) <= TEXT_MAX:
         yield Violation(f"{field}.room", "out_of_range", f"a room name has 1-{TEXT_MAX} characters")
+    if stream.incarnation > INCARNATION_MAX:
+        yield Violation(f"{field}.incarnation", "out_of_range", "an incarnation is a time in unix milliseconds")
+    if any(len(text) > TEXT_MAX for text in (stream.phase, *stream.codecs)):
+        yield Violation(f"{field}.codecs", "out_of_range", f"phase and codecs have at most {TEXT_MAX} characters each")
     if len(stream.active_path) > PATH_MAX_EDGES or len(stream.codecs) > PATH_MAX_EDGES:
         yield Violation(field, "too_many", f"at most {PATH_MAX_EDGES} edges in a path, and as many codecs")
         return

@@ -56,7 +56,8 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
         reason = "closed"
         try:
             async for report in request_iterator:
-                violations = check_report(report, edge_id, hub.registry.edges)
+                live = hub.registry.live.get(edge_id)
+                violations = check_report(report, edge_id, hub.registry.edges, live.streams if live else ())
                 if not full_seen and not report.full:
                     violations = (*violations, Violation("full", "missing", "the first report of a stream is full"))
                 if violations:

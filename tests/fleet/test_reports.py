@@ -79,6 +79,9 @@ def change(part: str, name: str, value: object) -> Spoil:
         (lambda report: report.streams[0].active_path.extend(["sg"] * PATH_MAX_EDGES), "streams[0]", "too_many"),
         (change("stream", "room", ""), "streams[0].room", "out_of_range"),
         (change("stream", "room", "r" * 257), "streams[0].room", "out_of_range"),
+        (change("stream", "incarnation", 2**53 - 1), "streams[0].incarnation", "out_of_range"),
+        (change("stream", "phase", "p" * 257), "streams[0].codecs", "out_of_range"),
+        (lambda report: report.streams[0].codecs.append("c" * 257), "streams[0].codecs", "out_of_range"),
         (change("load", "cpu_ratio", math.nan), "load.cpu_ratio", "not_finite"),
         (change("load", "egress_utilisation", -1.0), "load.egress_utilisation", "negative"),
         (change("description", "latitude_degrees", 91.0), "description.latitude_degrees", "out_of_range"),
@@ -94,6 +97,19 @@ def test_what_is_wrong_is_named(spoil: Spoil, field: str, reason: str) -> None:
     assert (field, reason) in {(violation.field, violation.reason) for violation in violations}
     assert reason in REASONS
     assert all(violation.detail for violation in violations)
+
+
+def test_streams_do_not_pile_up_from_report_to_report() -> None:
+    held = [(f"room {number}", 1) for number in range(STREAMS_MAX)]
+    more = Report(streams=[telemetry_pb2.StreamReport(room="one more", incarnation=1)])
+    (violation,) = check_report(more, "sg", KNOWN, held)
+    assert (violation.field, violation.reason) == ("streams", "too_many")
+    more.gone_streams.add(room="room 0", incarnation=1)
+    assert check_report(more, "sg", KNOWN, held) == ()
+    known = Report(streams=[telemetry_pb2.StreamReport(room="room 7", incarnation=1, viewers=3)])
+    assert check_report(known, "sg", KNOWN, held) == ()
+    whole = Report(full=True, description=edge_pb2.EdgeDescription(), streams=more.streams)
+    assert check_report(whole, "sg", KNOWN, held) == ()
 
 
 NUMBERS = [
