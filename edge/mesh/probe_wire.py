@@ -43,6 +43,10 @@ class ProbeDrop(Enum):
     REPLAYED = "replayed"
     UNSOLICITED = "unsolicited"
     WRONG_NONCE = "wrong_nonce"
+    # Below the probes, in QUIC.
+    NOT_QUIC = "not_quic"
+    UNKNOWN_CONNECTION = "unknown_connection"
+    CONNECTIONS_FULL = "connections_full"
 
 
 @dataclass(frozen=True, slots=True)

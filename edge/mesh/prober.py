@@ -17,10 +17,12 @@ from typing import Any
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.asyncio.server import QuicServer
-from aioquic.quic.configuration import QuicConfiguration
+from aioquic.buffer import Buffer
+from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
 from aioquic.quic.congestion.base import QuicCongestionControl, register_congestion_control
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, DatagramFrameReceived, HandshakeCompleted, QuicEvent
+from aioquic.quic.packet import QuicPacketType, QuicProtocolVersion, pull_quic_header
 from aioquic.quic.packet_builder import QuicSentPacket
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -153,7 +155,7 @@ class Prober:
         loop = asyncio.get_running_loop()
         configuration = self._server_configuration()
         transport, server = await loop.create_datagram_endpoint(
-            lambda: _Server(configuration=configuration, create_protocol=self._make_protocol), sock=self._socket
+            lambda: _Server(configuration, self._make_protocol, self._on_drop), sock=self._socket
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -285,12 +287,37 @@ class _ProbeProtocol(QuicConnectionProtocol):
 
 
 class _Server(QuicServer):
+    """Names what aioquic would drop without a word, and bounds what strangers may open."""
+
+    def __init__(
+        self,
+        configuration: QuicConfiguration,
+        create_protocol: Callable[..., QuicConnectionProtocol],
+        on_drop: Callable[[ProbeDrop], None],
+    ) -> None:
+        super().__init__(configuration=configuration, create_protocol=create_protocol)
+        self._on_drop = on_drop
+
     def datagram_received(self, data: bytes | str, addr: Any) -> None:
-        """At the bound, long-header packets open nothing new; connections that stand go on."""
-        first = data[0] if isinstance(data, bytes) and data else 0
-        if first & 0x80 and len(self._protocols) > CONNECTION_IDS_MAX:
-            return
-        super().datagram_received(data, addr)
+        """At the bound nothing new is opened; connections that stand go on."""
+        reason = self._judge(data) if isinstance(data, bytes) else ProbeDrop.NOT_QUIC
+        if reason is None:
+            super().datagram_received(data, addr)
+        else:
+            self._on_drop(reason)
+
+    def _judge(self, datagram: bytes) -> ProbeDrop | None:
+        try:
+            header = pull_quic_header(Buffer(data=datagram), host_cid_length=self._configuration.connection_id_length)
+        except ValueError:
+            return ProbeDrop.NOT_QUIC
+        if header.version not in (None, QuicProtocolVersion.NEGOTIATION, *self._configuration.supported_versions):
+            return None  # RFC 9000 section 6: answered with the versions that there are
+        if header.destination_cid in self._protocols:
+            return None
+        if header.packet_type is not QuicPacketType.INITIAL or len(datagram) < SMALLEST_MAX_DATAGRAM_SIZE:
+            return ProbeDrop.UNKNOWN_CONNECTION
+        return ProbeDrop.CONNECTIONS_FULL if len(self._protocols) > CONNECTION_IDS_MAX else None
 
 
 def _bind(host: str, port: int) -> socket.socket:

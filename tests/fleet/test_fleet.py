@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -367,6 +368,26 @@ async def test_probes_authenticate_both_ways_and_strangers_get_silence(tmp_path:
         drops = edges["sg"].agent.metrics.render()
         for reason in ("malformed", "bad_mac", "unknown_peer", "replayed", "unsolicited", "wrong_nonce"):
             assert f'tradewind_mesh_probe_drops_total{{reason="{reason}"}} 0.0' in drops
+
+
+async def test_what_is_no_probe_is_counted_by_name_and_probing_goes_on(tmp_path: Path) -> None:
+    short_initial = b"\xc0\0\0\0\1\x08" + bytes(8) + b"\0\0\x10" + bytes(16)
+    async with running_control(tmp_path / "control") as control, running_edges(control, tmp_path, "sg", "fra") as edges:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for datagram in (bytes(40), b"\x16\xfe\xfd" + bytes(40), b"\x40" + bytes(40), short_initial):
+                stranger.sendto(datagram, ("127.0.0.1", edges["sg"].agent.probe_port))
+
+        def counted(reason: str) -> bool:
+            series = f'tradewind_mesh_probe_drops_total{{reason="{reason}"}} '
+            rows = edges["sg"].agent.metrics.render().splitlines()
+            return next(float(row.removeprefix(series)) for row in rows if row.startswith(series)) >= 2
+
+        await until(lambda: counted("not_quic") and counted("unknown_connection"))
+
+        async def measured() -> bool:
+            return len((await control.snapshot())["links"]) == 2
+
+        await until(measured)
 
 
 async def test_a_clock_five_seconds_ahead_changes_neither_routes_nor_delays(tmp_path: Path) -> None:
