@@ -28,6 +28,7 @@ from tests.trunk.wire import (
     SourceHeartbeat,
     Subscribe,
     decode_nack,
+    decode_sender_clock,
     messages,
     varint,
 )
@@ -62,6 +63,8 @@ class Heard:
     refused: list[str] = field(default_factory=list)
     subscribes: list[Subscribe] = field(default_factory=list)
     key_frame_requests: list[int] = field(default_factory=list)
+    sender_clocks: list[tuple[int, int, int]] = field(default_factory=list)
+    gone: list[tuple[int, int, str]] = field(default_factory=list)
     nacks: list[tuple[int, int, tuple[int, ...]]] = field(default_factory=list)
     room_messages: list[tuple[str, bytes]] = field(default_factory=list)
     packets: list[Packet] = field(default_factory=list)
@@ -177,6 +180,10 @@ class TrunkPeer(QuicConnectionProtocol):
                     self.heard.nacks.append(decode_nack(body))
                 case Kind.KEY_FRAME_REQUEST:
                     self.heard.key_frame_requests.append(body.varint())
+                case Kind.SENDER_CLOCK:
+                    self.heard.sender_clocks.append(decode_sender_clock(body))
+                case Kind.SOURCE_GONE:
+                    self.heard.gone.append((body.varint(), body.varint(), body.text()))
                 case Kind.ROOM_MESSAGE:
                     self.heard.room_messages.append((body.text(), body.rest))
 

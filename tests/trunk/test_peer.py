@@ -16,7 +16,7 @@ from edge.dataplane import CommandRejected, Dataplane, PeerConfig, StreamRoute
 from tests.trunk.certificates import Authority
 from tests.trunk.harness import INCARNATION, ROOM, VIDEO_SSRC, Events, Publication, dataplane, eventually, publishing
 from tests.trunk.peer import TrunkPeer, dial, listen
-from tests.trunk.wire import Rtp, Subscribe, flow_id, nack, room_message, varint
+from tests.trunk.wire import Rtp, Subscribe, flow_id, key_frame_request, nack, room_message, sender_clock, varint
 
 SUBSCRIPTION = 7
 
@@ -107,6 +107,27 @@ async def test_a_lost_packet_is_asked_for_and_comes_again(tmp_path: Path) -> Non
         late = [path.source.send(), path.source.send()]
         await leaf.until("the late packets", lambda: len(leaf.heard.packets) >= 24)
         assert [packet.rtp.sequence_number for packet in leaf.heard.packets[22:]] == late
+
+
+async def test_clocks_extensions_and_key_frame_requests_pass_and_the_end_is_told(tmp_path: Path) -> None:
+    async with line(tmp_path) as path:
+        leaf, source = path.leaf, path.source
+        source.send(key=True)
+        known = {2: bytes(range(16)), 3: b"\x8a", 4: b"\x01"}
+        rtp = Rtp(65_001, 0, VIDEO_SSRC, b"picture", source.peer.take_number(), others={**known, 9: b"xyz"})
+        source.peer.send_rtp(source.flow, rtp)
+        await leaf.until("both packets", lambda: len(leaf.heard.packets) >= 2)
+        assert [packet.rtp.others for packet in leaf.heard.packets[:2]] == [{}, known]
+        clock = 0x1234_5678_90AB_CDEF, 0xFFFF_FFF0
+        source.peer.send_control(sender_clock(source.flow, *clock))
+        await leaf.until("the clock", lambda: leaf.heard.sender_clocks)
+        assert leaf.heard.sender_clocks[0] == (path.flow, *clock)
+        leaf.send_control(key_frame_request(path.flow))
+        await source.peer.until("a request", lambda: source.peer.heard.key_frame_requests)
+        assert source.peer.heard.key_frame_requests[0] == source.flow
+        source.end()
+        await leaf.until("the source's end", lambda: leaf.heard.gone)
+        assert leaf.heard.gone == [(SUBSCRIPTION, INCARNATION, "ended")]
 
 
 async def test_a_large_packet_travels_on_a_stream(tmp_path: Path) -> None:

@@ -203,6 +203,19 @@ def decode_nack(body: Reader) -> tuple[int, int, tuple[int, ...]]:
     return flow, ssrc, tuple(numbers)
 
 
+def key_frame_request(flow: int) -> bytes:
+    return message(Kind.KEY_FRAME_REQUEST, varint(flow))
+
+
+def sender_clock(flow: int, ntp: int, rtp: int) -> bytes:
+    return message(Kind.SENDER_CLOCK, varint(flow) + struct.pack("!QI", ntp, rtp))
+
+
+def decode_sender_clock(body: Reader) -> tuple[int, int, int]:
+    """Flow id, NTP and RTP time."""
+    return body.varint(), int.from_bytes(body.take(8), "big"), body.u32()
+
+
 def room_message(room: str, payload: bytes) -> bytes:
     return message(Kind.ROOM_MESSAGE, text(room) + payload)
 
@@ -221,12 +234,15 @@ class Rtp:
     marker: bool = False
     payload_type: int = 96
     key_frame_start: bool = False
-    unknown: dict[int, bytes] = field(default_factory=dict)
+    # Extensions by id, but for the trunk number and the flags.
+    others: dict[int, bytes] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         block = bytes([0x11]) + struct.pack("!H", self.trunk_number)
         if self.key_frame_start:
             block += bytes([0x50, 1])
+        for number, value in self.others.items():
+            block += bytes([number << 4 | len(value) - 1]) + value
         block += bytes(-len(block) % 4)
         second = self.marker << 7 | self.payload_type
         fixed = struct.pack("!BBHII", 0x90, second, self.sequence_number, self.timestamp, self.ssrc)
@@ -251,5 +267,5 @@ class Rtp:
             marker=bool(second >> 7),
             payload_type=second & 0x7F,
             key_frame_start=bool(elements.pop(5, b"\0")[0] & 1),
-            unknown=elements,
+            others=elements,
         )
