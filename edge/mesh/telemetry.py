@@ -33,6 +33,8 @@ CHANGE_LOSS = 0.001
 URGENT_LOSS_RATIO = 0.02
 URGENT_P95_RATIO = 1.5
 URGENT_UTILISATION = 0.8
+# The packet path's word for a stream that flows over its backup (`core/mesh/node.rs`).
+COMMITTED = "committed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,12 @@ class Telemetry:
         """Whether something has happened that control should hear of before the next second."""
         local = {key for key, stream in self._streams.items() if stream.local}
         if local != {key for key, stream in self._sent_streams.items() if stream.local}:
+            return True
+        # The edge has moved a stream by itself.
+        if any(
+            stream.phase == COMMITTED and (key not in self._sent_streams or self._sent_streams[key].phase != COMMITTED)
+            for key, stream in self._streams.items()
+        ):
             return True
         return any(_is_urgent(link, self._sent_links.get(peer)) for peer, link in self._links.items())
 

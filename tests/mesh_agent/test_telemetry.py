@@ -194,6 +194,19 @@ def test_a_new_source_is_urgent(telemetry: Telemetry) -> None:
     assert telemetry.is_urgent
 
 
+def test_a_stream_that_the_edge_has_moved_is_told_at_once(telemetry: Telemetry) -> None:
+    stream = StreamSample("demo", 4, False, ("vp8",), 1, ("sg", "fra"), "armed")
+    telemetry.handle_sample(sample(streams=(stream,)), {}, draining=False, now=0.0)
+    telemetry.make_report(now=0.0)
+    moved = replace(stream, active_path=("sg", "iad", "fra"), phase="committed")
+    telemetry.handle_sample(sample(streams=(moved,)), {}, draining=False, now=0.25)
+    assert telemetry.is_urgent
+    (told,) = telemetry.make_report(now=0.25).streams
+    assert list(told.active_path) == ["sg", "iad", "fra"]
+    telemetry.handle_sample(sample(streams=(moved,)), {}, draining=False, now=0.5)
+    assert not telemetry.is_urgent
+
+
 def test_cpu_is_the_busiest_thread(telemetry: Telemetry) -> None:
     telemetry.handle_sample(sample(cpu=1.0), {}, draining=False, now=0.0)
     telemetry.handle_sample(sample(cpu=1.6), {}, draining=True, now=1.0)
