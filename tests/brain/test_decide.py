@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 
@@ -26,6 +27,27 @@ def test_direct_wins_while_all_is_well(three: Fleet) -> None:
     assert route.backup == ("fra", "iad", "sg")
     assert route.reason == "direct 160 ms; via iad 320 ms"
     assert route.delay_ms == pytest.approx(80.0)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("count", [1, 2, 7, 12])
+def test_fleets_of_any_size_get_routes_with_a_backup_that_shares_no_relay(count: int, seed: int) -> None:
+    rng = random.Random(seed)
+    names = [f"edge-{number}" for number in range(count)]
+    fleet = Fleet({pair: rng.uniform(20.0, 300.0) for pair in combinations(names, 2)})
+    fleet.edges, fleet.last_report = names, dict.fromkeys(names, fleet.now)
+    source, *leaves = names
+    fleet.publish("a room / 世界", source, watched_at=leaves)
+    fleet.run(8)
+    assert fleet.decision is not None
+    routes = {route.edge_id: route for route in fleet.decision.table.routes}
+    assert routes.keys() == set(leaves)
+    for leaf, route in routes.items():
+        for path in (route.primary, route.backup) if count > 2 else (route.primary,):
+            assert (path[0], path[-1]) == (leaf, source)
+            assert len(set(path)) == len(path) <= 4
+        assert route.backup != route.primary
+        assert set(route.primary[1:-1]).isdisjoint(route.backup[1:-1])
 
 
 def test_bad_link_is_left_within_ten_seconds_in_spite_of_the_dwell(three: Fleet) -> None:
