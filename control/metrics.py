@@ -26,6 +26,7 @@ CONSOLE_REASONS = (
     "too_large",
     "too_many_followers",
     "no_demo",
+    "cross_site",
     "no_bundle",
     "unknown_link",
     "wan_unreachable",

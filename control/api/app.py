@@ -62,6 +62,9 @@ def console_app(hub: FleetHub, demo: DemoLinks | None, stopping: asyncio.Event, 
     async def demo_links(request: Request) -> Response:
         if demo is None:
             raise Problem(404, "no_demo", "Links are real here: demo.wan_url is not set.")
+        # Nobody logs in here: any page that the operator's browser shows could ask, and browsers say whose it is.
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            raise Problem(403, "cross_site", "Only the console's own page may change links.")
         links = await demo.apply(parse_change(await _read_json(request)))
         return Response(json.dumps({"links": links}).encode(), media_type="application/json")
 

@@ -65,6 +65,20 @@ async def test_a_link_is_made_bad_in_both_directions_and_good_again() -> None:
     await demo.close()
 
 
+async def test_a_page_of_another_site_changes_no_link() -> None:
+    emulator = FakeEmulator()
+    app = console_app(Mock(), DemoLinks("http://wan", emulator.client()), asyncio.Event())
+    change = {"a": "sg", "b": "fra", "loss_ratio": 0.1}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://control") as client:
+        for site in ("cross-site", "same-site"):
+            refused = await client.post("/v1/demo/links", json=change, headers={"Sec-Fetch-Site": site})
+            assert (refused.status_code, refused.json()["reason"]) == (403, "cross_site")
+        assert emulator.links["sg", "fra"]["loss_ratio"] == 0.002
+        for headers in ({"Sec-Fetch-Site": "same-origin"}, {}):
+            assert (await client.post("/v1/demo/links", json=change, headers=headers)).status_code == 200
+        assert emulator.links["fra", "sg"]["loss_ratio"] == 0.1
+
+
 async def test_an_unknown_link_is_a_problem() -> None:
     demo = DemoLinks("http://wan", FakeEmulator().client())
     with pytest.raises(Problem) as problem:
