@@ -161,6 +161,34 @@ async def test_what_is_no_http_is_a_counted_problem(edge: RunningEdge, data: byt
     assert counted(edge) == {("connection", "http_malformed"): 1}
 
 
+UPGRADE = b"GET /v1/rooms/demo/socket HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+VERSION = b"Sec-WebSocket-Version: 13\r\n"
+OPENINGS = {
+    "no_key": UPGRADE + VERSION,
+    "short_key": UPGRADE + b"Sec-WebSocket-Key: c2hvcnQ=\r\n" + VERSION,
+    "old_version": UPGRADE + KEY + b"Sec-WebSocket-Version: 8\r\n",
+    "post": UPGRADE.replace(b"GET", b"POST") + KEY + VERSION,
+    # These two would get no answer at all, and keep their place.
+    "long_line": UPGRADE + KEY + VERSION + b"Cookie: " + b"a" * 9_000 + b"\r\n",
+    "many_lines": UPGRADE + KEY + VERSION + b"X: x\r\n" * 130,
+}
+
+
+@pytest.mark.parametrize("head", OPENINGS.values(), ids=OPENINGS.keys())
+async def test_what_opens_no_websocket_is_a_counted_problem(edge: RunningEdge, head: bytes) -> None:
+    assert await exchange(edge, head + b"\r\n") == (400, "websocket_malformed")
+    assert counted(edge) == {("connection", "websocket_malformed"): 1}
+
+
+async def test_an_answer_to_head_has_no_body(edge: RunningEdge) -> None:
+    answer = await send(edge, UPGRADE.replace(b"GET", b"HEAD") + KEY + VERSION + b"\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 "), answer
+    assert body == b""
+    assert counted(edge) == {("connection", "websocket_malformed"): 1}
+
+
 async def test_a_head_that_drips_is_not_waited_for(edge: RunningEdge) -> None:
     assert await exchange(edge, b"POST /whip/demo HTTP/1.1\r\nHost: x\r\n") == (408, "head_timeout")
     assert counted(edge) == {("connection", "head_timeout"): 1}
@@ -192,14 +220,20 @@ async def until_served(http: httpx.AsyncClient) -> None:
     raise AssertionError("places that became free are not given again")
 
 
-async def exchange(edge: RunningEdge, data: bytes) -> tuple[int, str]:
-    """Sends bytes; the status and reason of the problem that comes back before the connection closes."""
+async def send(edge: RunningEdge, data: bytes) -> bytes:
+    """Everything that comes back before the connection closes."""
     host, port = edge.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(data)
     async with asyncio.timeout(30):
         answer = await reader.read()
     writer.close()
+    return answer
+
+
+async def exchange(edge: RunningEdge, data: bytes) -> tuple[int, str]:
+    """Sends bytes; the status and reason of the problem that comes back before the connection closes."""
+    answer = await send(edge, data)
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"\r\nContent-Type: application/problem+json" in head, answer
     return int(head.split()[1]), str(json.loads(body)["reason"])

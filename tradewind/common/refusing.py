@@ -1,7 +1,8 @@
 """The HTTP/1.1 protocol under our servers: what is refused before an application sees it is a problem document too.
 
-uvicorn answers what is no HTTP, and connections above its limit, in plain text that nobody counts, and waits for the
-rest of a request's head for ever. Here each of these has a reason (`REASONS`) and says what to do.
+uvicorn answers what is no HTTP, what opens no WebSocket, and connections above its limit, in plain text that nobody
+counts; it waits for the rest of a request's head for ever, and gives no answer at all to an opening of a WebSocket with
+too long a line. Here each of these has a reason (`REASONS`) and says what to do.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import h11
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from websockets.http11 import Request as Opening
+from websockets.server import ServerProtocol
 
 from tradewind.common.problem import Problem
 
-REASONS: Final = ("http_malformed", "head_timeout", "connections_full")
+REASONS: Final = ("http_malformed", "websocket_malformed", "head_timeout", "connections_full")
 HEAD_TIMEOUT_S: Final = 10.0
 """A head that has begun is complete within a round trip or two; who drips it byte by byte holds a connection."""
 RETRY_AFTER_S: Final = 2
@@ -63,6 +66,8 @@ class RefusingHttp(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Above the bound a connection is for one refusal only."""
         super().connection_made(transport)
+        # One on which nothing is ever asked takes a place as well: it is kept no longer than one that has gone quiet.
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
         limit = self._own.connections_max
         if limit is not None and len(self.connections) > limit:
             self._is_full = True
@@ -71,6 +76,7 @@ class RefusingHttp(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves no timer behind."""
         self._stop_head_timer()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -87,6 +93,10 @@ class RefusingHttp(H11Protocol):
         if self._is_full:
             self._own.count_refusal("connections_full")
             self._refuse(connections_full())
+            return
+        if not opens_websocket(event):
+            self._own.count_refusal("websocket_malformed")
+            self._refuse(websocket_malformed())
             return
         super().handle_websocket_upgrade(event)
 
@@ -109,8 +119,14 @@ class RefusingHttp(H11Protocol):
             response = problem.response()
             headers = {**{name.title(): value for name, value in response.raw_headers}, b"Connection": b"close"}
             reason = HTTPStatus(problem.status).phrase.encode()
-            head = h11.Response(status_code=problem.status, headers=list(headers.items()), reason=reason)
-            for event in (head, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
+            # RFC 9110 §9.3.2: an answer to HEAD has no content.
+            is_head = self.conn.our_state is h11.SEND_RESPONSE and self.scope["method"] == "HEAD"
+            events: list[h11.Event] = [
+                h11.Response(status_code=problem.status, headers=list(headers.items()), reason=reason),
+                *([] if is_head else [h11.Data(data=bytes(response.body))]),
+                h11.EndOfMessage(),
+            ]
+            for event in events:
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
@@ -125,3 +141,21 @@ def connections_full() -> Problem:
     detail = "No connection is left here: close some, go to another edge, or try again soon."
     headers = {"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}
     return Problem(503, "connections_full", detail, headers=headers)
+
+
+def opens_websocket(event: h11.Request) -> bool:
+    """Whether the library that serves WebSockets will take this request, limits of its own included."""
+    lines = [b"%s %s HTTP/1.1" % (event.method, event.target), *(b"%s: %s" % header for header in event.headers)]
+    server = ServerProtocol()
+    server.receive_data(b"\r\n".join((*lines, b"", b"")))
+    openings = [each for each in server.events_received() if isinstance(each, Opening)]
+    return len(openings) == 1 and server.accept(openings[0]).status_code == HTTPStatus.SWITCHING_PROTOCOLS
+
+
+def websocket_malformed() -> Problem:
+    """An `Upgrade: websocket` that RFC 6455 §4.2.1 does not know."""
+    detail = (
+        "This opens no WebSocket: send GET with a Sec-WebSocket-Key and Sec-WebSocket-Version: 13, in at most 128 "
+        "header lines of 8 KiB each."
+    )
+    return Problem(400, "websocket_malformed", detail, headers={"Sec-WebSocket-Version": "13"})

@@ -15,6 +15,8 @@ from tradewind.common.refusing import HEAD_TIMEOUT_S, CountRefusal, RefusingConf
 
 GRACEFUL_S = 1
 """Requests that run when the process leaves get this long; they take milliseconds."""
+IDLE_TIMEOUT_S = 30.0
+"""A connection on which nothing is asked, at its start or between requests, is closed after so long."""
 
 
 class EmbeddedServer(uvicorn.Server):
@@ -46,6 +48,7 @@ def embedded_server(
     ws_max_bytes: int = 65_536,
     connections_max: int | None = None,
     head_timeout_s: float = HEAD_TIMEOUT_S,
+    idle_timeout_s: float = IDLE_TIMEOUT_S,
     count_refusal: CountRefusal = lambda _reason: None,
     wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> EmbeddedServer:
@@ -70,7 +73,7 @@ def embedded_server(
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_keep_alive=30,
+            timeout_keep_alive=idle_timeout_s,
             timeout_graceful_shutdown=GRACEFUL_S,
         )
     )
