@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from control.brain.world import RouteTable
 from control.fleet.front import REASONS as GRPC_REASONS
 from control.fleet.reports import REASONS
+from tradewind.common.bodies import REASONS as BODY_REASONS
 from tradewind.common.refusing import REASONS as CONNECTION_REASONS
 from tradewind.common.slice_reasons import SLICE_REASONS
 
@@ -18,12 +19,12 @@ ENROLMENT_RESULTS = (
     "bad_csr",
     "bad_edge_id",
     "bad_request",
-    "too_large",
+    *BODY_REASONS,
     *_ANYWHERE,
 )
 CONSOLE_REASONS = (
     "bad_request",
-    "too_large",
+    *BODY_REASONS,
     "too_many_followers",
     "no_demo",
     "cross_site",

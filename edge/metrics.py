@@ -18,6 +18,7 @@ from edge.rooms.goodbye import FAREWELLS
 from edge.rooms.relay import DROP_REASONS
 from edge.signaling.events import CLOSE_REASONS
 from edge.signaling.port import OFFER_REASONS
+from tradewind.common.bodies import REASONS as BODY_REASONS
 from tradewind.common.refusing import REASONS as CONNECTION_REASONS
 from tradewind.common.tokens import REASONS as TOKEN_REASONS
 from tradewind.v1.room_messages import REJECTED_REASONS
@@ -27,11 +28,9 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 SESSION_REASONS: Final = (
     *TOKEN_REASONS,
+    *BODY_REASONS,
     "room_name",
     "content_type",
-    "body_too_large",
-    "body_timeout",
-    "client_gone",
     "offer_empty",
     "draining",
     "session_unknown",

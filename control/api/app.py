@@ -21,6 +21,7 @@ from control.api.demo import DemoLinks, parse_change
 from control.fleet.authority import Authority, EnrolmentRefused
 from control.fleet.hub import FleetHub
 from control.metrics import ControlMetrics
+from tradewind.common.bodies import read_body
 from tradewind.common.logging import get_logger
 from tradewind.common.problem import Problem, install_problems
 
@@ -28,6 +29,8 @@ log = get_logger(__name__)
 
 STATIC = Path(__file__).parent.parent / "static"
 BODY_MAX_BYTES = 64 * 1024
+# A request for a certificate has a kilobyte; who drips it holds a connection.
+BODY_TIMEOUT_S = 10.0
 # The console asks nobody but control, and stands in nobody's frame: a click in it changes links.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -207,12 +210,8 @@ def _is_text(value: str) -> bool:
 
 
 async def _read_json(request: Request) -> object:
-    received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
-        if len(received) > BODY_MAX_BYTES:
-            raise Problem(413, "too_large", f"The body may have {BODY_MAX_BYTES} bytes.")
+    received = await read_body(request, max_bytes=BODY_MAX_BYTES, timeout_s=BODY_TIMEOUT_S)
     try:
         return json.loads(received)
     except (ValueError, RecursionError):
-        raise Problem(400, "bad_request", "The body is not JSON.") from None
+        raise Problem(400, "bad_request", "The body is not JSON: send one object.") from None

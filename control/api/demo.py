@@ -5,7 +5,6 @@ The conditions a link had when control first saw it are what `clear` brings back
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,8 +134,9 @@ def _number(body: dict[str, object], name: str, low: float, high: float) -> floa
     value = body.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise Problem(400, "bad_request", f"{name} is a number.")
+    # NaN compares false with everything.
     if not low <= value <= high:
         raise Problem(400, "bad_request", f"{name} lies between {low:g} and {high:g}.")
     return float(value)

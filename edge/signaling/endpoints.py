@@ -23,9 +23,10 @@ from starlette.responses import Response
 
 from edge.settings import EdgeSettings
 from edge.signaling.access import EVERYBODY, HOSTS, AccessGate, check_room
-from edge.signaling.http import PREFLIGHT, check_content_type, read_body
+from edge.signaling.http import PREFLIGHT, check_content_type
 from edge.signaling.port import OfferRefused, SessionPort
 from edge.signaling.sessions import SessionResource, SessionRole, SessionTable
+from tradewind.common.bodies import read_body
 from tradewind.common.logging import get_logger
 from tradewind.common.problem import Problem
 

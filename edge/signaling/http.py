@@ -1,10 +1,8 @@
-"""HTTP manners that every address of an edge shares: bounded bodies, cross-origin headers, header case."""
+"""HTTP manners that every address of an edge shares: types of bodies, cross-origin headers, header case."""
 
 from __future__ import annotations
 
-import asyncio
-
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tradewind.common.problem import Problem
@@ -16,36 +14,7 @@ PREFLIGHT = {
     # Chromium keeps a preflight for at most two hours.
     "Access-Control-Max-Age": "7200",
 }
-DISCARDED_MAX_BYTES = 2 << 20
-"""Too large a body is read to its end and thrown away up to here, because a client whose connection breaks while it
-sends never sees the answer; beyond, it is cut off."""
 _CASED = {b"etag": b"ETag", b"www-authenticate": b"WWW-Authenticate"}
-_CLOSE = {"Connection": "close"}
-
-
-async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
-    """The whole body, or Problem: 413 for one too large, of which nothing is kept; 408 when it does not come."""
-    too_large = Problem(413, "body_too_large", f"A body has at most {max_bytes} bytes here.", headers=_CLOSE)
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > DISCARDED_MAX_BYTES:
-        raise too_large
-    body = bytearray()
-    received = 0
-    try:
-        async with asyncio.timeout(timeout_s):
-            async for chunk in request.stream():
-                received += len(chunk)
-                if received <= max_bytes:
-                    body += chunk
-                elif received > DISCARDED_MAX_BYTES:
-                    raise too_large
-    except TimeoutError:
-        raise Problem(408, "body_timeout", f"The body did not arrive in {timeout_s:g} s.", headers=_CLOSE) from None
-    except ClientDisconnect:
-        raise Problem(400, "client_gone", "The connection closed before the body was complete.") from None
-    if received > max_bytes:
-        raise too_large
-    return bytes(body)
 
 
 def check_content_type(request: Request, wanted: str, accept_header: str) -> None:

@@ -97,6 +97,7 @@ async def test_an_unknown_link_is_a_problem() -> None:
         {"a": "sg", "b": "fra", "loss_ratio": "much"},
         {"a": "sg", "b": "fra", "delay_ms": -1},
         {"a": "sg", "b": "fra", "delay_ms": float("nan")},
+        {"a": "sg", "b": "fra", "delay_ms": 10**400},
         {"a": "sg", "b": "fra", "blackout": 1},
         {"a": "sg", "b": "fra", "colour": "red"},
     ],
@@ -227,8 +228,9 @@ async def test_what_is_no_http_is_a_counted_problem(tmp_path: Path) -> None:
         (b"[]", 400, "bad_request"),
         (b'{"edge_id": 5}', 400, "bad_request"),
         (rb'{"edge_id":"sg","join_token":"tw1.\ud800.b","csr_pem":""}', 400, "bad_request"),
-        (b"x" * 100_000, 413, "too_large"),
+        (b"x" * 100_000, 413, "body_too_large"),
         (b'{"edge_id":"sg","join_token":"tw1.a.b","csr_pem":""}', 403, "bad_join_token"),
+        (b'{"edge_id":"\\ud800","join_token":"","csr_pem":""}', 400, "bad_request"),
     ],
 )
 async def test_bad_enrolments_are_problems(tmp_path: Path, body: bytes, status: int, reason: str) -> None:
@@ -240,12 +242,33 @@ async def test_bad_enrolments_are_problems(tmp_path: Path, body: bytes, status: 
         assert (await control.snapshot())["edges"] == []
 
 
-async def test_a_request_that_is_no_csr_gets_no_certificate(tmp_path: Path) -> None:
+async def test_an_enrolment_that_drips_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control.api.app.BODY_TIMEOUT_S", 0.05)
     async with running_control(tmp_path / "control") as control:
-        body = {"edge_id": "sg", "join_token": control.join_token, "csr_pem": "-----BEGIN CERTIFICATE REQUEST-----"}
+        port = int(control.ready["enroll"])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting_nobody())
+        writer.write(b"POST /enroll HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        async with asyncio.timeout(30):
+            answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"application/problem+json" in answer
+        assert await control.metric('tradewind_control_enrolments_total{result="body_timeout"}') == 1
+
+
+@pytest.mark.parametrize("csr", ["-----BEGIN CERTIFICATE REQUEST-----", "\ud800"], ids=["no_pem", "half_a_pair"])
+async def test_a_request_that_is_no_csr_gets_no_certificate(tmp_path: Path, csr: str) -> None:
+    async with running_control(tmp_path / "control") as control:
+        body = json.dumps({"edge_id": "sg", "join_token": control.join_token, "csr_pem": csr})
         async with httpx.AsyncClient(base_url=control.enroll_url, verify=trusting_nobody(), trust_env=False) as client:
-            response = await client.post("/enroll", json=body)
+            response = await client.post("/enroll", content=body)
         assert (response.status_code, response.json()["reason"]) == (400, "bad_csr")
+
+
+def test_a_problem_can_quote_whatever_json_can_say() -> None:
+    with pytest.raises(Problem) as problem:
+        parse_change({"a": "sg", "b": "fra", "\ud800": 1})
+    assert json.loads(bytes(problem.value.response().body))["reason"] == "bad_request"
 
 
 async def test_the_console_asks_nobody_else_and_is_safe_to_upgrade(tmp_path: Path) -> None:

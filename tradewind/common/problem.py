@@ -40,7 +40,8 @@ class Problem(Exception):
             "reason": self.reason,
         }
         return Response(
-            json.dumps(body, ensure_ascii=False).encode(),
+            # What a detail quotes may hold half a surrogate pair, which JSON can say and UTF-8 cannot.
+            json.dumps(body, ensure_ascii=False).encode(errors="replace"),
             status_code=self.status,
             headers={**self.headers, "Cache-Control": "no-store"},
             media_type="application/problem+json",
