@@ -108,6 +108,7 @@ def assemble(
             clocks=SignalingClocks(clocks.monotonic_s, clocks.new_id),
             count_answer=metrics.count_answer,
             next_incarnation=next_incarnation,
+            handle_published=live.handle_published,
             is_draining=draining.is_set,
         )
 

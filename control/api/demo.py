@@ -112,13 +112,13 @@ def parse_change(body: object) -> LinkChange:
         raise Problem(400, "bad_request", "Send a JSON object with a, b and what to change.")
     unknown = set(body) - {"a", "b", "clear", "loss_ratio", "burst_packets", "delay_ms", "blackout"}
     if unknown:
-        raise Problem(400, "bad_request", f"Unknown fields: {', '.join(sorted(unknown))}.")
+        raise Problem(400, "bad_request", f"Unknown fields: {', '.join(sorted(unknown))}. Leave them out.")
     a, b = body.get("a"), body.get("b")
     if not isinstance(a, str) or not isinstance(b, str) or not a or not b or a == b:
-        raise Problem(400, "bad_request", "a and b name two different edges.")
+        raise Problem(400, "bad_request", "Name two different edges in a and b.")
     blackout, clear = body.get("blackout"), body.get("clear", False)
     if not isinstance(blackout, bool | None) or not isinstance(clear, bool):
-        raise Problem(400, "bad_request", "blackout and clear are true or false.")
+        raise Problem(400, "bad_request", "Send true or false for blackout and clear.")
     return LinkChange(
         a,
         b,
@@ -135,8 +135,8 @@ def _number(body: dict[str, object], name: str, low: float, high: float) -> floa
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Problem(400, "bad_request", f"{name} is a number.")
+        raise Problem(400, "bad_request", f"Send a number for {name}.")
     # NaN compares false with everything.
     if not low <= value <= high:
-        raise Problem(400, "bad_request", f"{name} lies between {low:g} and {high:g}.")
+        raise Problem(400, "bad_request", f"Send a {name} between {low:g} and {high:g}.")
     return float(value)

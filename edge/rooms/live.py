@@ -34,10 +34,13 @@ class LiveRooms:
         return max(self._sources.get(room, ()), default=0)
 
     def next_incarnation(self, room: str, *, unix_ms: int) -> int:
-        """For a new publication: the time, but always above every incarnation seen here."""
-        incarnation = max(unix_ms, self._last.get(room, 0) + 1)
+        """For a new publication: the time, but always above every incarnation seen here. An offer may still be refused,
+        so that nothing is remembered of it before `handle_published`."""
+        return max(unix_ms, self._last.get(room, 0) + 1)
+
+    def handle_published(self, room: str, incarnation: int) -> None:
+        """The offer was answered; its source may come later."""
         self._remember(room, incarnation)
-        return incarnation
 
     def _remember(self, room: str, incarnation: int) -> None:
         self._last[room] = max(self._last.get(room, 0), incarnation)

@@ -61,7 +61,8 @@ class AccessGate:
         except TokenRefused as error:
             raise refusal(error) from None
         if claims.person != person and claims.role is not Role.MODERATOR:
-            raise Problem(403, "not_yours", "This session belongs to somebody else.")
+            detail = "This session belongs to somebody else. Send the token it was opened with, or a moderator's."
+            raise Problem(403, "not_yours", detail)
 
 
 def check_room(room: str) -> str:

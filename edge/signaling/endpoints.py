@@ -62,6 +62,7 @@ class SessionEndpoint:
         clocks: SignalingClocks,
         count_answer: Callable[[str], None],
         next_incarnation: Callable[[str], int],
+        handle_published: Callable[[str, int], None],
         is_draining: Callable[[], bool],
     ) -> None:
         self.role: SessionRole = role
@@ -73,6 +74,7 @@ class SessionEndpoint:
         self._clocks = clocks
         self._count_answer = count_answer
         self._next_incarnation = next_incarnation
+        self._handle_published = handle_published
         self._is_draining = is_draining
 
     async def endpoint(self, request: Request) -> Response:
@@ -98,7 +100,8 @@ class SessionEndpoint:
         room = check_room(request.path_params["room"])
         resource = self._table.find(room, self.role, request.path_params["resource"])
         if resource is None:
-            raise Problem(404, "session_unknown", "There is no such session: it has ended, or the address is wrong.")
+            detail = "There is no such session: it has ended, or the address is wrong. POST a new offer to go on."
+            raise Problem(404, "session_unknown", detail)
         self._gate.check_owner(request, room, resource.person)
         if request.method in ("GET", "HEAD"):
             return _nothing_to_read()
@@ -115,6 +118,8 @@ class SessionEndpoint:
                 answer = self._port.view(room, offer)
         except OfferRefused as error:
             raise _problem(error) from None
+        if self.role == "host":
+            self._handle_published(room, incarnation)
         resource = SessionResource(
             resource_id=self._clocks.new_id(),
             session_id=answer.session_id,
@@ -151,7 +156,7 @@ class SessionEndpoint:
             detail = "ICE restart is not supported: DELETE this session and POST a new offer."
             raise Problem(422, "ice_restart_unsupported", detail)
         if not _matches(match, resource.etag):
-            raise Problem(412, "etag_mismatch", "The ETag is of another ICE session.")
+            raise Problem(412, "etag_mismatch", f"The ETag is of another ICE session. Send If-Match: {resource.etag}.")
         fragment = await self._body(request, FRAGMENT_MAX_BYTES)
         try:
             self._port.check_candidates(resource.session_id, fragment)
@@ -163,7 +168,7 @@ class SessionEndpoint:
     def _delete(self, resource: SessionResource) -> Response:
         self._table.remove(resource.session_id)
         if not self._port.close_session(resource.session_id, "deleted"):
-            raise Problem(404, "session_unknown", "The session has ended already.")
+            raise Problem(404, "session_unknown", "The session has ended already. There is nothing left to do.")
         return Response(status_code=200)
 
     async def _body(self, request: Request, max_bytes: int) -> bytes:

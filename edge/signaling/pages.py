@@ -76,7 +76,7 @@ class Pages:
         path = (root / request.path_params["path"]).resolve()
         media_type = _ASSET_TYPES.get(path.suffix)
         if media_type is None or not path.is_relative_to(root.resolve()) or not path.is_file():
-            raise Problem(404, "not_found", "There is no such file.")
+            raise Problem(404, "not_found", "There is no such file: load the page anew, which names those there are.")
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}
         return FileResponse(path, media_type=media_type, headers=headers)
 

@@ -126,6 +126,16 @@ async def test_a_host_from_an_edge_whose_clock_is_ahead_takes_over(edge: Running
     assert [offer[3] for offer in edge.path.offers] == [ahead + 1, ahead + 2]
 
 
+async def test_a_refused_offer_leaves_no_incarnation(edge: RunningEdge) -> None:
+    async with client(edge) as http:
+        edge.path.refuse = OfferRefused(400, "no_bundle", "Offer one group.")
+        edge.unix_s += 3600
+        problem(await http.post("/whip/demo", content=b"offer", headers=SDP), 400, "no_bundle")
+        edge.unix_s -= 3600
+        await http.post("/whip/demo", content=b"offer", headers=SDP)
+    assert [offer[3] for offer in edge.path.offers] == [int(edge.unix_s * 1000)]
+
+
 async def test_delete_works_once(edge: RunningEdge) -> None:
     async with client(edge) as http:
         location = (await http.post("/whep/demo", content=b"offer", headers=SDP)).headers["location"]

@@ -76,7 +76,7 @@ def install_problems(app: Starlette, count: Callable[[Request, Problem], None] |
 
 def _detail(error: HTTPException) -> str:
     if error.status_code == 404:
-        return "There is nothing at this address."
+        return "There is nothing at this address: check its path."
     if error.status_code == 405:
         return "This address does not take this method; see the Allow header."
     return error.detail
