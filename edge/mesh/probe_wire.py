@@ -35,18 +35,17 @@ class Kind(Enum):
 
 
 class ProbeDrop(Enum):
-    """Why a datagram got no reply."""
+    """Why a datagram got no reply. The first three are of the UDP port, the others of what QUIC carries."""
 
+    NOT_QUIC = "not_quic"
+    UNKNOWN_CONNECTION = "unknown_connection"
+    CONNECTIONS_FULL = "connections_full"
     MALFORMED = "malformed"
     UNKNOWN_PEER = "unknown_peer"
     BAD_MAC = "bad_mac"
     REPLAYED = "replayed"
     UNSOLICITED = "unsolicited"
     WRONG_NONCE = "wrong_nonce"
-    # Below the probes, in QUIC.
-    NOT_QUIC = "not_quic"
-    UNKNOWN_CONNECTION = "unknown_connection"
-    CONNECTIONS_FULL = "connections_full"
 
 
 @dataclass(frozen=True, slots=True)

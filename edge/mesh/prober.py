@@ -22,7 +22,7 @@ from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfigura
 from aioquic.quic.congestion.base import QuicCongestionControl, register_congestion_control
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, DatagramFrameReceived, HandshakeCompleted, QuicEvent
-from aioquic.quic.packet import QuicPacketType, QuicProtocolVersion, pull_quic_header
+from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from aioquic.quic.packet_builder import QuicSentPacket
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -155,7 +155,8 @@ class Prober:
         loop = asyncio.get_running_loop()
         configuration = self._server_configuration()
         transport, server = await loop.create_datagram_endpoint(
-            lambda: _Server(configuration, self._make_protocol, self._on_drop), sock=self._socket
+            lambda: _Server(configuration=configuration, create_protocol=self._make_protocol, on_drop=self._on_drop),
+            sock=self._socket,
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -287,10 +288,12 @@ class _ProbeProtocol(QuicConnectionProtocol):
 
 
 class _Server(QuicServer):
-    """Names what aioquic would drop without a word, and bounds what strangers may open."""
+    """What belongs to no connection and opens none falls with a name, where aioquic drops it without a word or, in
+    another version, answers it."""
 
     def __init__(
         self,
+        *,
         configuration: QuicConfiguration,
         create_protocol: Callable[..., QuicConnectionProtocol],
         on_drop: Callable[[ProbeDrop], None],
@@ -299,24 +302,25 @@ class _Server(QuicServer):
         self._on_drop = on_drop
 
     def datagram_received(self, data: bytes | str, addr: Any) -> None:
-        """At the bound nothing new is opened; connections that stand go on."""
-        reason = self._judge(data) if isinstance(data, bytes) else ProbeDrop.NOT_QUIC
+        """One datagram of the port."""
+        reason = self._reason_against(data) if isinstance(data, bytes) else ProbeDrop.NOT_QUIC
         if reason is None:
             super().datagram_received(data, addr)
         else:
             self._on_drop(reason)
 
-    def _judge(self, datagram: bytes) -> ProbeDrop | None:
+    def _reason_against(self, data: bytes) -> ProbeDrop | None:
         try:
-            header = pull_quic_header(Buffer(data=datagram), host_cid_length=self._configuration.connection_id_length)
+            header = pull_quic_header(Buffer(data=data), host_cid_length=self._configuration.connection_id_length)
         except ValueError:
             return ProbeDrop.NOT_QUIC
-        if header.version not in (None, QuicProtocolVersion.NEGOTIATION, *self._configuration.supported_versions):
-            return None  # RFC 9000 section 6: answered with the versions that there are
         if header.destination_cid in self._protocols:
             return None
-        if header.packet_type is not QuicPacketType.INITIAL or len(datagram) < SMALLEST_MAX_DATAGRAM_SIZE:
+        # RFC 9000 §14.1: a first packet fills its datagram.
+        if header.packet_type != QuicPacketType.INITIAL or len(data) < SMALLEST_MAX_DATAGRAM_SIZE:
             return ProbeDrop.UNKNOWN_CONNECTION
+        if header.version not in self._configuration.supported_versions:
+            return ProbeDrop.NOT_QUIC
         return ProbeDrop.CONNECTIONS_FULL if len(self._protocols) > CONNECTION_IDS_MAX else None
 
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
+import ssl
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from aioquic.asyncio.client import connect
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.events import DatagramFrameReceived, QuicEvent
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
@@ -22,6 +30,8 @@ from edge.mesh.agent import CONTROL_NAME
 from edge.mesh.errors import EnrolmentError, SliceRefused
 from edge.mesh.identity import EdgeIdentity, ensure_identity
 from edge.mesh.port import DataplaneSample
+from edge.mesh.probe_wire import Kind, Probe, ProbeDrop, encode
+from edge.mesh.prober import ALPN as PROBE_ALPN
 from edge.mesh.view import Route
 from tests.fleet.harness import Control, Edge, edge_settings, running, running_control, running_edges
 from tests.waiting import until
@@ -365,29 +375,76 @@ async def test_probes_authenticate_both_ways_and_strangers_get_silence(tmp_path:
             return len((await control.snapshot())["links"]) == 2
 
         await until(measured)
-        drops = edges["sg"].agent.metrics.render()
-        for reason in ("malformed", "bad_mac", "unknown_peer", "replayed", "unsolicited", "wrong_nonce"):
-            assert f'tradewind_mesh_probe_drops_total{{reason="{reason}"}} 0.0' in drops
+        agent = edges["sg"].agent
 
+        def dropped(reason: ProbeDrop) -> float:
+            name, labels = "tradewind_mesh_probe_drops_total", {"reason": reason.value}
+            value = agent.metrics.registry.get_sample_value(name, labels)
+            assert value is not None, f"{reason} has no counter from the start"
+            return value
 
-async def test_what_is_no_probe_is_counted_by_name_and_probing_goes_on(tmp_path: Path) -> None:
-    short_initial = b"\xc0\0\0\0\1\x08" + bytes(8) + b"\0\0\x10" + bytes(16)
-    async with running_control(tmp_path / "control") as control, running_edges(control, tmp_path, "sg", "fra") as edges:
+        async def falls(reason: ProbeDrop, send: Callable[[], object]) -> None:
+            before = dropped(reason)
+            send()
+            await until(lambda: dropped(reason) > before, why=reason.value)
+
+        of_the_port = {ProbeDrop.NOT_QUIC, ProbeDrop.UNKNOWN_CONNECTION, ProbeDrop.CONNECTIONS_FULL}
+        assert [reason for reason in ProbeDrop if reason not in of_the_port and dropped(reason)] == []
+        address = ("127.0.0.1", agent.probe_port)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-            for datagram in (bytes(40), b"\x16\xfe\xfd" + bytes(40), b"\x40" + bytes(40), short_initial):
-                stranger.sendto(datagram, ("127.0.0.1", edges["sg"].agent.probe_port))
+            stranger.setblocking(False)
+            for datagram, reason in STRANGE:
+                await falls(reason, partial(stranger.sendto, datagram, address))
+            with pytest.raises(BlockingIOError):
+                stranger.recv(2048)
+        # Whoever speaks QUIC is let in, for aioquic asks for no certificate; but nobody without a key is heard.
+        configuration = QuicConfiguration(
+            is_client=True, alpn_protocols=[PROBE_ALPN], max_datagram_frame_size=1_200, verify_mode=ssl.CERT_NONE
+        )
+        async with connect(*address, configuration=configuration, create_protocol=Listener) as quic:
+            assert isinstance(quic, Listener)
+            probe = Probe(Kind.PROBE, 1, 1, 0, 0, 0, "fra")
+            for probed, reason in (
+                (b"hello", ProbeDrop.MALFORMED),
+                (encode(replace(probe, sender="atlantis"), "sg", bytes(32)), ProbeDrop.UNKNOWN_PEER),
+                (encode(probe, "sg", bytes(32)), ProbeDrop.BAD_MAC),
+            ):
+                await falls(reason, partial(quic.say, probed))
+            assert quic.heard == []
+        before = await control.snapshot()
 
-        def counted(reason: str) -> bool:
-            series = f'tradewind_mesh_probe_drops_total{{reason="{reason}"}} '
-            rows = edges["sg"].agent.metrics.render().splitlines()
-            return next(float(row.removeprefix(series)) for row in rows if row.startswith(series)) >= 2
+        async def measured_again() -> bool:
+            links = (await control.snapshot())["links"]
+            return len(links) == 2 and links != before["links"]
 
-        await until(lambda: counted("not_quic") and counted("unknown_connection"))
+        await until(measured_again)
 
-        async def measured() -> bool:
-            return len((await control.snapshot())["links"]) == 2
 
-        await until(measured)
+# A version that nobody speaks (RFC 9000 §15 reserves it), which aioquic would answer.
+OTHER_VERSION = (b"\xc0\x0a\x0a\x0a\x0a\x08" + bytes(range(8)) + b"\x00").ljust(1_200, b"\x00")
+STRANGE = [
+    (bytes(40), ProbeDrop.NOT_QUIC),
+    (b"\x40", ProbeDrop.NOT_QUIC),
+    (OTHER_VERSION, ProbeDrop.NOT_QUIC),
+    (b"\x40" + bytes(200), ProbeDrop.UNKNOWN_CONNECTION),
+    (b"\xc0\x00\x00\x00\x01\x08" + bytes(range(8)) + b"\x00" + b"\x00\x00", ProbeDrop.UNKNOWN_CONNECTION),
+]
+
+
+class Listener(QuicConnectionProtocol):
+    """A stranger's QUIC connection, and the datagrams that come back on it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.heard: list[bytes] = []
+
+    def say(self, datagram: bytes) -> None:
+        self._quic.send_datagram_frame(datagram)
+        self.transmit()
+
+    def quic_event_received(self, event: QuicEvent) -> None:
+        if isinstance(event, DatagramFrameReceived):
+            self.heard.append(event.data)
 
 
 async def test_a_clock_five_seconds_ahead_changes_neither_routes_nor_delays(tmp_path: Path) -> None:
