@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.made
-# The worktree's own target directory, unless the caller shares one.
+# This checkout's own target directory, unless the caller shares one.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/$(VENV)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)

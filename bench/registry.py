@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,12 +41,17 @@ def scenario(name: str) -> Scenario:
 
 def run(name: str, *, seed: int, quick: bool, without: Sequence[str], json_file: Path | None) -> int:
     """Run, print, write; returns the exit code of `bench.report`. Raises UnknownScenario, BrowserMissing and
-    GeneratorMissing."""
+    GeneratorMissing, and OSError when there is no place for the file."""
     chosen = scenario(name)
     for feature in without:
         if feature not in chosen.features:
             known = ", ".join(chosen.features)
             raise UnknownScenario(f"{name} cannot do without {feature!r}; it can do without: {known}")
+    to_stdout = str(json_file) == "-"
+    if json_file is not None and not to_stdout:
+        # Now, and not after minutes of measuring.
+        with os.scandir(json_file.parent):
+            pass
     options = RunOptions(
         seed=seed,
         quick=quick,
@@ -55,7 +61,7 @@ def run(name: str, *, seed: int, quick: bool, without: Sequence[str], json_file:
     taken_away = f" (without {', '.join(without)})" if without else ""
     print(f"{name}: {chosen.claim}{taken_away}", file=sys.stderr, flush=True)
     report = _measure(chosen, options)
-    if json_file is not None and str(json_file) == "-":
+    if to_stdout:
         print(json.dumps(report.as_json(), indent=1, default=str))
         return report.exit_code
     if json_file is not None:

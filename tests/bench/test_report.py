@@ -155,6 +155,17 @@ def test_the_machine_is_judged_too_and_json_goes_to_standard_output(
     assert set(content["evidence"]["machine_load"]) == {"busy_ratio", "idle_ratio", "stolen_ratio"}
 
 
+def test_a_report_without_a_place_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def measure(_options: RunOptions) -> Outcome:
+        raise AssertionError("minutes would be lost")
+
+    monkeypatch.setattr(registry, "scenario", lambda _name: _scenario_that(measure))
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        registry.run("test", seed=1, quick=True, without=(), json_file=tmp_path / "nowhere" / "report.json")
+
+
 def test_all_scenarios_run_and_the_worst_exit_code_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, str]] = []
 
