@@ -64,9 +64,10 @@ def run(name: str, *, seed: int, quick: bool, without: Sequence[str], json_file:
     if to_stdout:
         print(json.dumps(report.as_json(), indent=1, default=str))
         return report.exit_code
+    # First what can be read here: the disk may be full.
+    print(format_report(report.as_json()), flush=True)
     if json_file is not None:
         report.write(json_file)
-    print(format_report(report.as_json()), flush=True)
     return report.exit_code
 
 
