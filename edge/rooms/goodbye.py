@@ -3,6 +3,7 @@
 | code | reason | retry | when |
 |---|---|---|---|
 | 1001 | shutting_down | yes | this edge is leaving: go on with the next one of `welcome.edges` |
+| 1002 | bad_frame | no | a frame that RFC 6455 does not know: opcode, mask, length; no goodbye message comes first |
 | 1003 | not_text | no | a binary frame |
 | 1007 | not_utf8 | no | a text frame that is not UTF-8; no goodbye message comes first |
 | 1009 | frame_too_large | no | a frame above `rooms.frame_max_bytes`; far above it no goodbye comes first |
@@ -43,6 +44,7 @@ class Farewell:
 
 _TABLE: Final = (
     Farewell("shutting_down", 1001, True),
+    Farewell("bad_frame", 1002, False),
     Farewell("not_text", 1003, False),
     Farewell("not_utf8", 1007, False),
     Farewell("frame_too_large", 1009, False),

@@ -42,7 +42,7 @@ _E = TypeVar("_E", bound=BaseException)
 SUBPROTOCOL: Final = "tradewind.room.v1"
 GOODBYE_TIMEOUT_S: Final = 1.0
 """A peer that does not even take a goodbye is cut off."""
-_PROTOCOL_CODES: Final = {1007: "not_utf8", 1009: "frame_too_large"}
+_PROTOCOL_CODES: Final = {1002: "bad_frame", 1007: "not_utf8", 1009: "frame_too_large"}
 
 
 class Gate(Protocol):

@@ -249,6 +249,18 @@ async def test_text_that_is_not_utf8_ends_the_socket(edge: RunningEdge) -> None:
         await _metric_becomes(edge, "not_utf8")
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [b"\x83\x80" + bytes(4), b"\x81\x01x", b"\xf1\x80" + bytes(4), b"\x09\x80" + bytes(4)],
+    ids=["opcode", "mask", "reserved_bits", "control_in_pieces"],
+)
+async def test_a_frame_that_no_client_may_send_ends_the_socket(edge: RunningEdge, frame: bytes) -> None:
+    async with person(edge) as mei:
+        mei.socket.transport.write(frame)
+        assert await mei.close_code() == 1002
+        await _metric_becomes(edge, "bad_frame")
+
+
 async def test_enormous_frame_is_cut_off_by_the_protocol(edge: RunningEdge) -> None:
     async with person(edge) as mei:
         await mei.socket.send("x" * 1_000_000)

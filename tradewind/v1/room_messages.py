@@ -38,6 +38,7 @@ REJECTED_REASONS: Final = (
 
 GOODBYE_REASONS: Final = (
     "shutting_down",
+    "bad_frame",
     "not_utf8",
     "frame_too_large",
     "not_text",

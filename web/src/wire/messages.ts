@@ -31,6 +31,7 @@ export type RejectedReason = (typeof REJECTED_REASONS)[number] | (string & {});
 /** Values known today; an edge may send others. */
 export const GOODBYE_REASONS = [
   "shutting_down",
+  "bad_frame",
   "not_utf8",
   "frame_too_large",
   "not_text",
