@@ -32,6 +32,9 @@ from tradewind.common.settings import Loaded
 
 log = get_logger(__name__)
 
+# At each of the HTTP ports. An honest fleet has a few consoles, one Prometheus, and edges at their first start.
+CONNECTIONS_MAX = 1024
+
 
 def run(loaded: Loaded[ControlSettings], *, exit_with_parent: bool = False) -> None:
     """Serves until SIGTERM or SIGINT, or until stdin closes. Raises StartError when it cannot start."""
@@ -96,6 +99,7 @@ async def _serve(
     }
     enrolment = embedded_server(
         enrolment_app(authority, hub, metrics, grpc_address=lambda: grpc_address),
+        connections_max=CONNECTIONS_MAX,
         count_refusal=lambda reason: metrics.enrolments.labels(reason).inc(),
     )
     enrolment.config.load()
@@ -103,10 +107,11 @@ async def _serve(
     sites = {
         "http": embedded_server(
             console_app(hub, demo, stopping),
+            connections_max=CONNECTIONS_MAX,
             count_refusal=lambda reason: metrics.console_refusals.labels(reason).inc(),
         ),
         "enroll": enrolment,
-        "metrics": embedded_server(metrics_app(metrics, lambda: hub.planner.pushing)),
+        "metrics": embedded_server(metrics_app(metrics, lambda: hub.planner.pushing), connections_max=CONNECTIONS_MAX),
     }
     ports = {"grpc": server.port, **{name: listener.getsockname()[1] for name, listener in listeners.items()}}
     async with asyncio.TaskGroup() as tasks:

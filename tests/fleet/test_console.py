@@ -221,6 +221,17 @@ async def test_what_is_no_http_is_a_counted_problem(tmp_path: Path) -> None:
         assert await control.metric('tradewind_control_http_refused_total{reason="http_malformed"}') == 1
 
 
+async def test_connections_above_the_bound_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control.main.CONNECTIONS_MAX", 1)
+    async with running_control(tmp_path / "control") as control:
+        _, idle = await asyncio.open_connection("127.0.0.1", int(control.ready["http"]))
+        async with httpx.AsyncClient(base_url=control.http_url, trust_env=False) as client:
+            response = await client.get("/livez")
+        idle.close()
+        assert (response.status_code, response.json()["reason"]) == (503, "connections_full")
+        assert await control.metric('tradewind_control_http_refused_total{reason="connections_full"}') == 1
+
+
 @pytest.mark.parametrize(
     ("body", "status", "reason"),
     [
