@@ -113,14 +113,14 @@ class TokenVerifier:
         if not token:
             raise TokenRefused("token_missing", "Send the room's token as 'Authorization: Bearer …'.")
         if len(token) > TOKEN_MAX_BYTES:
-            raise TokenRefused("token_malformed", f"A token has at most {TOKEN_MAX_BYTES} bytes.")
+            raise TokenRefused("token_malformed", f"A token has at most {TOKEN_MAX_BYTES} bytes. Ask for a new one.")
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError, RecursionError):
             raise TokenRefused("token_malformed", "This is not a JWT. Ask for a new token.") from None
         # RFC 8725 §3.1: the algorithm is ours to choose, never the token's (`none`, HMAC with a public key).
         if header.get("alg") != ALGORITHM:
-            raise TokenRefused("token_algorithm", f"Tokens are signed with {ALGORITHM} (Ed25519), nothing else.")
+            raise TokenRefused("token_algorithm", f"Sign tokens with {ALGORITHM} (Ed25519): nothing else is taken.")
         kid = header.get("kid")
         return kid if isinstance(kid, str) else ""
 
@@ -193,10 +193,10 @@ def _check(claims: Mapping[str, Any], room: str, roles: frozenset[Role], unix_s:
     if unix_s is not None and unix_s < not_before - LEEWAY_S:
         raise TokenRefused("token_not_yet_valid", "The token is not valid yet. Check the clocks.")
     if claims.get("room") != room:
-        raise TokenRefused("token_wrong_room", "The token is for another room.")
+        raise TokenRefused("token_wrong_room", "The token is for another room. Ask for one for this room.")
     if claims.get("role") not in {role.value for role in roles}:
         wanted = " or ".join(sorted(role.value for role in roles))
-        raise TokenRefused("token_wrong_role", f"This needs a token with the role {wanted}.")
+        raise TokenRefused("token_wrong_role", f"This needs a token with the role {wanted}. Ask for one.")
     return Claims(room, Role(claims["role"]), person, name, expires)
 
 
