@@ -23,7 +23,7 @@ _FALSE_ALARMS: Final = (10, 2, 1)
 _BEFORE_S: Final = (2.0, 2.0, 0.5)
 _AFTER_S: Final = (4.0, 4.0, 2.0)
 _ALARM_S: Final = (3.0, 3.0, 1.5)
-#: Control counts loss over 30 s. Alarms closer together are not one blackout but a link that keeps failing: twenty within
+#: Control counts loss over 30 s. Alarms closer together are not one blackout but a link that keeps failing: twenty in
 #: three minutes lose 2 to 3 % of its packets, for which control rightly took another road (two of five such runs).
 _APART_S: Final = (30.0, 3.0, 0.0)
 _BACKUP_S: Final = (20.0, 5.0, 1.0)

@@ -268,9 +268,9 @@ async def test_an_enrolment_that_drips_is_not_waited_for(tmp_path: Path, monkeyp
         assert await control.metric('tradewind_control_enrolments_total{result="body_timeout"}') == 1
 
 
-@pytest.mark.parametrize("csr", ["-----BEGIN CERTIFICATE REQUEST-----", "\ud800"], ids=["no_pem", "half_a_pair"])
-async def test_a_request_that_is_no_csr_gets_no_certificate(tmp_path: Path, csr: str) -> None:
+async def test_a_request_that_is_no_csr_gets_no_certificate(tmp_path: Path) -> None:
     async with running_control(tmp_path / "control") as control:
+        csr = "-----BEGIN CERTIFICATE REQUEST-----"
         body = json.dumps({"edge_id": "sg", "join_token": control.join_token, "csr_pem": csr})
         async with httpx.AsyncClient(base_url=control.enroll_url, verify=trusting_nobody(), trust_env=False) as client:
             response = await client.post("/enroll", content=body)
