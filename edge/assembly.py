@@ -109,6 +109,7 @@ def assemble(
             count_answer=metrics.count_answer,
             next_incarnation=next_incarnation,
             handle_published=live.handle_published,
+            codecs_elsewhere=lambda room: () if live.incarnation(room) else directory.codecs(room),
             is_draining=draining.is_set,
         )
 

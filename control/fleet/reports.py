@@ -16,6 +16,8 @@ PATH_MAX_EDGES = 16
 TEXT_MAX = 256
 # Pages read them as JSON numbers. A room numbered at the end of the wire's range could be published by nobody else.
 INCARNATION_MAX = 2**53 - 2
+# They travel on to every edge.
+CODEC_MAX = 32
 # No link on Earth takes a minute; larger numbers are faults of the edge.
 DELAY_MAX_MS = 60_000.0
 # Raw one-way delays contain the clocks' difference, up to decades.
@@ -158,14 +160,16 @@ def _check_stream(field: str, stream: telemetry_pb2.StreamReport, known_edges: C
         yield Violation(f"{field}.room", "out_of_range", f"a room name has 1-{TEXT_MAX} characters")
     if stream.incarnation > INCARNATION_MAX:
         yield Violation(f"{field}.incarnation", "out_of_range", "an incarnation is a time in unix milliseconds")
-    if any(len(text) > TEXT_MAX for text in (stream.phase, *stream.codecs)):
-        yield Violation(f"{field}.codecs", "out_of_range", f"phase and codecs have at most {TEXT_MAX} characters each")
+    if len(stream.phase) > TEXT_MAX:
+        yield Violation(f"{field}.phase", "out_of_range", f"a phase has at most {TEXT_MAX} characters")
     if len(stream.active_path) > PATH_MAX_EDGES or len(stream.codecs) > PATH_MAX_EDGES:
         yield Violation(field, "too_many", f"at most {PATH_MAX_EDGES} edges in a path, and as many codecs")
         return
     for edge in stream.active_path:
         if edge not in known_edges:
             yield Violation(f"{field}.active_path", "unknown_edge", f"no edge {edge[:40]!r} is enrolled")
+    if not all(0 < len(codec) <= CODEC_MAX for codec in stream.codecs):
+        yield Violation(f"{field}.codecs", "out_of_range", f"a codec's name has 1-{CODEC_MAX} characters")
 
 
 def _number(field: str, value: float, low: float, high: float) -> Iterator[Violation]:

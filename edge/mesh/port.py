@@ -127,7 +127,8 @@ class NativePort:
                 room=stream.room,
                 incarnation=stream.incarnation,
                 local=stream.local,
-                codecs=tuple(stream.codecs),
+                # A shard and the trunk write them differently, and in the order of their tracks.
+                codecs=tuple(sorted({codec.lower() for codec in stream.codecs})),
                 viewers=stream.viewers,
                 # Alone in the path of another's stream: subscribed, and nothing has come yet.
                 active_path=tuple(stream.path) if stream.local or len(stream.path) > 1 else (),
