@@ -85,7 +85,11 @@ def assemble(
         return loop.call_later(max(0.0, when - clocks.monotonic_s()), function).cancel
 
     def is_live(room: str) -> bool:
-        return live.incarnation(room) != 0 or directory.has_route(room)
+        return live.incarnation(room) != 0 or directory.incarnation(room) != 0
+
+    def next_incarnation(room: str) -> int:
+        # The clock of the edge where the host was before may be ahead of this one's; a takeover is higher all the same.
+        return live.next_incarnation(room, unix_ms=unix_ms(), above=directory.incarnation(room))
 
     def at(room: str) -> Moment:
         now = clocks.monotonic_s()
@@ -103,7 +107,7 @@ def assemble(
             table=table,
             clocks=SignalingClocks(clocks.monotonic_s, clocks.new_id),
             count_answer=metrics.count_answer,
-            next_incarnation=lambda room: live.next_incarnation(room, unix_ms=unix_ms()),
+            next_incarnation=next_incarnation,
             is_draining=draining.is_set,
         )
 

@@ -31,11 +31,13 @@ class EdgeDirectory:
         rows += [(peer.edge_id, peer.http_url) for peer in usable if peer.status != "down"]
         return tuple(EdgeAddress(edge_id, url.rstrip("/")) for edge_id, url in rows[:EDGES_IN_REPLY])
 
-    def has_route(self, room: str) -> bool:
-        """Whether the room is live at another edge, seen from the route table."""
+    def incarnation(self, room: str) -> int:
+        """Of the room's source at another edge, seen from the route table; 0 when there is none.
+
+        A route of the settings has the incarnation 0: it stands whether there is a source or not.
+        """
         route = self._view().route(room)
-        # A route of the settings (incarnation 0) stands whether there is a source or not.
-        return route is not None and route.incarnation > 0
+        return 0 if route is None else route.incarnation
 
     def _distance(self, peer: Neighbour) -> float:
         here, there = radians(self._settings.latitude), radians(peer.latitude_degrees)

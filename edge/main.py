@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from typing import TYPE_CHECKING, Final
 
 import uvloop
@@ -91,7 +92,7 @@ async def _run_edge(
             render_dataplane=lambda: dataplane.render_metrics() + agent.metrics.render(),
             fleet=lambda: agent.view,
             http_url=lambda: http_url,
-            clocks=Clocks(),
+            clocks=Clocks(unix_s=lambda: time.time() + settings.mesh.clock_offset_ms / 1000),
         )
         cleanup.callback(parts.hub.close)
         if settings.control.grpc_address or settings.control.http_url:

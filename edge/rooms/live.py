@@ -33,9 +33,9 @@ class LiveRooms:
         """Newest source of the room; 0 when it has none."""
         return max(self._sources.get(room, ()), default=0)
 
-    def next_incarnation(self, room: str, *, unix_ms: int) -> int:
-        """For a new publication: the time, but always above every incarnation seen here."""
-        incarnation = max(unix_ms, self._last.get(room, 0) + 1)
+    def next_incarnation(self, room: str, *, unix_ms: int, above: int = 0) -> int:
+        """For a new publication: the time, but always higher than every incarnation seen here and than `above`."""
+        incarnation = max(unix_ms, above + 1, self._last.get(room, 0) + 1)
         self._remember(room, incarnation)
         return incarnation
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.world import LinkConditions, World, WorldSpec
-from tests.waiting import until
+from tests.peer.media import host
+from tests.waiting import PATIENCE_S, until
 from tradewind.common.tokens import TokenIssuer
 from tradewind.up.children import Children
 
@@ -107,3 +109,24 @@ async def test_a_bad_link_moves_the_route_and_says_why(world: World) -> None:
     assert route["reason"].startswith("direct sg–fra")
     assert ": via iad " in route["reason"]
     assert route["backup"] == DIRECT
+
+
+async def test_a_host_takes_over_from_the_edge_whose_clock_is_ahead(world: World) -> None:
+    """By its own clock sg would number the takeover below the publication at fra, and nobody would see it."""
+
+    def edge(name: str) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{world.edges[name].ready['http']}", timeout=PATIENCE_S)
+
+    async def enters_at(name: str) -> bool:
+        streams = (await world.console())["streams"]
+        return any((stream["room"], stream["source_edge"]) == ("moving", name) for stream in streams)
+
+    async def known_at_sg() -> bool:
+        async with edge("sg") as http:
+            return bool((await http.get("/v1/rooms/moving/join")).json()["live"])
+
+    async with edge("fra") as fra, edge("sg") as sg, host(fra, "moving"):
+        await until(lambda: enters_at("fra"))
+        await until(known_at_sg)
+        async with host(sg, "moving"):
+            await until(lambda: enters_at("sg"))

@@ -117,6 +117,16 @@ async def test_incarnations_rise_even_when_the_clock_goes_back(edge: RunningEdge
     assert incarnations[2] - incarnations[1] > 5000
 
 
+async def test_a_host_takes_over_from_an_edge_whose_clock_is_an_hour_ahead(edge: RunningEdge) -> None:
+    there = int(edge.unix_s * 1000) + 3_600_000
+    edge.view = FleetView(1, 1, (), (Route("demo", there, "fra", ("sg", "fra"), (), "direct"),), ())
+    async with client(edge) as http:
+        await http.post("/whip/demo", content=b"offer", headers=SDP)
+        await http.post("/whip/other", content=b"offer", headers=SDP)
+    assert edge.path.offers[0][3] > there
+    assert edge.path.offers[1][3] < there, "another room's number is none of its business"
+
+
 async def test_delete_works_once(edge: RunningEdge) -> None:
     async with client(edge) as http:
         location = (await http.post("/whep/demo", content=b"offer", headers=SDP)).headers["location"]
