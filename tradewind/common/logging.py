@@ -12,6 +12,9 @@ from typing import Any, TextIO
 
 import structlog
 
+# Local variables would put tokens and SDP into the log with any exception that passes them by.
+_tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
 
 def configure_logging(*, level: str = "info", stream: TextIO | None = None, **fields: Any) -> None:
     """Sends every log line to `stream` (stderr) as JSON; `fields` (process, edge_id) are part of each."""
@@ -26,7 +29,7 @@ def configure_logging(*, level: str = "info", stream: TextIO | None = None, **fi
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.dict_tracebacks,
+            _tracebacks,
             structlog.processors.JSONRenderer(default=str),
         ],
     )
