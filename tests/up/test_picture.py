@@ -50,6 +50,15 @@ async def test_video_has_a_key_frame_every_two_seconds_and_on_request() -> None:
     assert len(decoded) >= 128
 
 
+async def test_skipped_frames_do_not_put_off_the_next_key_frame() -> None:
+    track = TestVideo("test", time.monotonic(), lambda: 0)
+    interval = KEY_FRAME_INTERVAL_S * FRAMES_PER_SECOND
+    # Every third frame is lost to a busy machine.
+    indexes = [index for index in range(3 * interval + 1) if index % 3 != 2]
+    keys = [index for index in indexes for packet in track._encode(index) if packet.is_keyframe]
+    assert keys == [0, interval, 2 * interval, 3 * interval]
+
+
 async def test_a_late_machine_skips_frames_instead_of_sending_a_burst() -> None:
     track = TestVideo("test", time.monotonic() - 10, lambda: 0)
     packet = await track.recv()

@@ -77,6 +77,7 @@ class TestVideo(_PacedTrack):
         self._picture = TestPicture(title)
         self._unix_ms = unix_ms
         self._key_frame_wanted = False
+        self._key_frame_at = 0
         self.frames = 0
         context = av.CodecContext.create("libx264", "w")
         context.width, context.height, context.pix_fmt = WIDTH, HEIGHT, "yuv420p"
@@ -102,8 +103,10 @@ class TestVideo(_PacedTrack):
     def _encode(self, index: int) -> list[av.Packet[Any]]:
         frame = self._picture.frame(index, self._unix_ms())
         frame.pts, frame.time_base = index, Fraction(1, FRAMES_PER_SECOND)
-        if self._key_frame_wanted:
+        # The encoder counts frames; where some were skipped, its two seconds would be longer.
+        if self._key_frame_wanted or index - self._key_frame_at >= KEY_FRAME_INTERVAL_S * FRAMES_PER_SECOND:
             self._key_frame_wanted = False
+            self._key_frame_at = index
             frame.pict_type = av.video.frame.PictureType.I
         self.frames += 1
         return list(self._context.encode(frame))
