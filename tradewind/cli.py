@@ -119,7 +119,11 @@ def control(
 )
 def up(
     regions: Annotated[
-        str, typer.Option(help="Metros with an edge; the broadcast enters at the first.")
+        str,
+        typer.Option(
+            help="Metros with an edge, such as sg, fra, iad, dxb, bom, nrt, syd (a wrong name lists them all); the "
+            "broadcast enters at the first."
+        ),
     ] = "sg,fra,iad",
     port_base: Annotated[int, typer.Option(min=0, max=65000, help="First of the TCP and UDP ports; 0: any.")] = 0,
     data_dir: Annotated[Path, typer.Option(help="Settings, identities and logs of the children.")] = Path(".tradewind"),

@@ -150,7 +150,7 @@ def test_what_was_typed_wrongly_is_one_line_that_names_the_help(
         ("bench nothing", "no scenario 'nothing'; there are: latency"),
         ("bench forward --without magic", "it can do without: gso"),
         ("bench all --without gso", "--without goes with one scenario"),
-        ("up --regions sg", "give 2 to"),
+        ("up --regions ,", "give 1 to"),
         ("up --regions sg,sg", "once"),
         ("up --data-dir text.bin", "text.bin: "),
         ("demo link sg fra --clear --data-dir damaged", "up.json cannot be read: start the fleet again"),

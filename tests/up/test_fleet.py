@@ -85,6 +85,16 @@ def test_a_newcomer_gets_three_pages_a_bad_link_and_a_clean_end(tmp_path: Path) 
 
 
 @pytest.mark.timeout(240)
+def test_one_region_is_a_fleet_too(tmp_path: Path) -> None:
+    with fleet(tmp_path, "--regions", "gru") as (process, addresses):
+        assert addresses["watch"].split("/")[2] == addresses["studio"].split("/")[2]
+        assert httpx.get(addresses["watch"]).status_code == 200
+        assert list(children(tmp_path)) == ["wan", "control", "gru"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.timeout(240)
 def test_children_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     with fleet(tmp_path, "--regions", "fra,iad", "--no-broadcast") as (process, _addresses):
         pids = children(tmp_path)

@@ -31,7 +31,8 @@ def test_regions_are_read_in_order_and_checked() -> None:
     assert [region.name for region in parse_regions(" fra, SG ")] == ["fra", "sg"]
     with pytest.raises(UnknownRegionError, match="atlantis"):
         parse_regions("sg,atlantis")
-    for text in ("sg", "sg,sg", ""):
+    assert [region.name for region in parse_regions("gru")] == ["gru"]
+    for text in ("sg,sg", "", ","):
         with pytest.raises(ValueError, match="region"):
             parse_regions(text)
 

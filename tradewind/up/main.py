@@ -81,7 +81,9 @@ async def _run(up: UpPlan) -> int:
 
 async def _serve(up: UpPlan, children: Children) -> None:
     started = time.monotonic()
-    _say(f"starting {', '.join(region.city for region in up.regions)} and the links between them")
+    alone = len(up.regions) == 1
+    cities = ", ".join(region.city for region in up.regions)
+    _say(f"starting {cities}" if alone else f"starting {cities} and the links between them")
     _make_room(up.data_dir)
     fleet = Fleet(up)
     # All start at once and load their libraries; each goes on when its settings, which name its elders' ports, are
@@ -108,7 +110,8 @@ async def _serve(up: UpPlan, children: Children) -> None:
     ready = {
         edge.name: await edge.wait_ready(fleet.folder(edge.name) / "ready.json", READY_TIMEOUT_S) for edge in edges
     }
-    await asyncio.to_thread(_register_targets, wan_ready["admin"], ready)
+    if not alone:
+        await asyncio.to_thread(_register_targets, wan_ready["admin"], ready)
     for name, content in ready.items():
         _say(f"edge     {name} 127.0.0.1:{content['http']}")
     _write_up(up, wan_ready, control_ready, ready)
@@ -116,7 +119,7 @@ async def _serve(up: UpPlan, children: Children) -> None:
     ingest, viewing = fleet.ingest, fleet.viewing
     urls = {name: f"http://127.0.0.1:{content['http']}" for name, content in ready.items()}
     if broadcast is not None:
-        _say(f"waiting for a picture to cross from {ingest} to {viewing}")
+        _say("waiting for a picture" if alone else f"waiting for a picture to cross from {ingest} to {viewing}")
         try:
             async with asyncio.timeout(FRAMES_TIMEOUT_S):
                 await _wait_for_frames(broadcast, children.children)
@@ -130,7 +133,8 @@ async def _serve(up: UpPlan, children: Children) -> None:
     print(f"watch {urls[viewing]}/watch/{ROOM}")
     print(f"studio {urls[ingest]}/studio/{ROOM}")
     print(f"console http://127.0.0.1:{control_ready['http']}/console", flush=True)
-    _say(f"Ctrl-C ends it. Make a link bad: {_demo_link(up, ingest, viewing)} --loss 10 --delay 400")
+    hint = "" if alone else f" Make a link bad: {_demo_link(up, ingest, viewing)} --loss 10 --delay 400"
+    _say(f"Ctrl-C ends it.{hint}")
     await _report_deaths(children)
 
 
@@ -139,7 +143,8 @@ class Fleet:
 
     def __init__(self, up: UpPlan) -> None:
         self._up = up
-        self.ingest, self.viewing = up.regions[0].name, up.regions[1].name
+        # One region is its own other end.
+        self.ingest, self.viewing = up.regions[0].name, up.regions[:2][-1].name
 
     def folder(self, name: str) -> Path:
         """A child's data directory."""
@@ -157,7 +162,7 @@ class Fleet:
         partial.replace(self._settings(name))
 
     def broadcast_arguments(self) -> tuple[str, ...]:
-        """The test picture into the first region, watched at the second."""
+        """The test picture into the first region, watched at the second if there is one."""
         places = [str(self.folder(name) / "ready.json") for name in (self.ingest, self.viewing)]
         title = f"Tradewind · {self._up.regions[0].city}"
         return ("publish", "test", "--room", ROOM, "--edge", places[0], "--check", places[1], "--title", title)
@@ -262,7 +267,7 @@ def _demo_link(up: UpPlan, a: str, b: str) -> str:
 def _links(regions: tuple[Region, ...]) -> str:
     pairs = [(a, b) for i, a in enumerate(regions) for b in regions[i + 1 :]]
     shown = ", ".join(f"{a.name}-{b.name} {rtt_ms(a, b):g} ms" for a, b in pairs[:6])
-    return shown if len(pairs) <= 6 else f"{shown} and {len(pairs) - 6} more"
+    return shown or "none" if len(pairs) <= 6 else f"{shown} and {len(pairs) - 6} more"
 
 
 def _say(text: str) -> None:

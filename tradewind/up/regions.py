@@ -74,8 +74,8 @@ class UnknownRegionError(ValueError):
 def parse_regions(text: str) -> tuple[Region, ...]:
     """`sg,fra,iad` as regions, in that order. Raises UnknownRegionError or ValueError."""
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
-    if not 2 <= len(names) <= len(REGIONS):
-        raise ValueError(f"give 2 to {len(REGIONS)} regions separated by commas, for example --regions sg,fra,iad")
+    if not 1 <= len(names) <= len(REGIONS):
+        raise ValueError(f"give 1 to {len(REGIONS)} regions separated by commas, for example --regions sg,fra,iad")
     if len(set(names)) != len(names):
         raise ValueError("each region stands once in --regions")
     unknown = [name for name in names if name not in REGIONS]
