@@ -54,3 +54,17 @@ def test_an_old_compiler_is_named_with_its_version(tmp_path: Path) -> None:
     )
     assert old.returncode == 1
     assert "1.75.0" in old.stderr
+
+
+@pytest.mark.parametrize(("tool", "told"), [("cc", "headers"), ("perl", "modules")])
+def test_half_a_tool_is_named_too(tool: str, told: str, tmp_path: Path) -> None:
+    assert machine(tmp_path / "bin").returncode == 0
+    (tmp_path / "bin" / tool).write_text("#!/bin/sh\nexit 1\n")
+    half = subprocess.run(
+        ["/bin/sh", str(SCRIPT)], env={"PATH": str(tmp_path / "bin")}, capture_output=True, text=True, check=False
+    )
+    assert half.returncode == 1
+    (line,) = half.stderr.splitlines()
+    assert line.startswith("missing: ")
+    assert told in line
+    assert "Get it: " in line
