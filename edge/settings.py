@@ -48,9 +48,11 @@ def _check_dialled(host: str, public_address: str) -> None:
 
 
 def _ice_server(value: str) -> str:
-    # RFC 7064, RFC 7065. It stands between < and > in a header.
-    if not re.fullmatch(r"(stuns?|turns?):[^\s<>\"]+", value):
-        raise ValueError("write stun:host:port or turn:host:port?transport=udp (or stuns:, turns:)")
+    # RFC 7064, RFC 7065. The URL stands between < and > in a header, user and credential between quotation marks.
+    url, *credential = value.split(" ")
+    plain = all(re.fullmatch(r"[!#-\[\]-~]+", part) for part in credential)
+    if not re.fullmatch(r"(stuns?|turns?):[^\s<>\"]+", url) or len(credential) not in (0, 2) or not plain:
+        raise ValueError("write stun:host:port or turn:host:port?transport=udp USER CREDENTIAL (or stuns:, turns:)")
     return value
 
 
@@ -98,7 +100,8 @@ class Http(Section):
     head_timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
     """A request whose head has begun and is not complete by then is refused with 408."""
     ice_servers: tuple[IceServer, ...] = ()
-    """URLs put into `Link: <…>; rel="ice-server"` of answers (RFC 9725 §4.6), for viewers behind strict firewalls."""
+    """URLs put into `Link: <…>; rel="ice-server"` of answers (RFC 9725 §4.6), for viewers behind strict firewalls.
+    After a space each, user and credential of a TURN server; whoever gets a session sees them, others do not."""
 
     @model_validator(mode="after")
     def _pages_are_reachable(self) -> Self:

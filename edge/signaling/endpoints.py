@@ -77,7 +77,7 @@ class SessionEndpoint:
     async def endpoint(self, request: Request) -> Response:
         """`/whip/{room}` or `/whep/{room}`."""
         if request.method == "OPTIONS":
-            return _options({"Allow": "GET, HEAD, POST, OPTIONS", "Accept-Post": SDP}, self._ice_servers())
+            return _options({"Allow": "GET, HEAD, POST, OPTIONS", "Accept-Post": SDP}, self._ice_servers(public=True))
         room = check_room(request.path_params["room"])
         if request.method in ("GET", "HEAD"):
             return _nothing_to_read()
@@ -135,7 +135,7 @@ class SessionEndpoint:
         if self.role == "host":
             # The room names the incarnation it shows; a host who knows its own can tell a takeover from a lost edge.
             headers["Tradewind-Incarnation"] = str(incarnation)
-        if links := self._ice_servers():
+        if links := self._ice_servers(public=False):
             headers["Link"] = links
         return Response(answer.sdp, status_code=201, headers=headers, media_type=SDP)
 
@@ -168,8 +168,18 @@ class SessionEndpoint:
     async def _body(self, request: Request, max_bytes: int) -> bytes:
         return await read_body(request, max_bytes=max_bytes, timeout_s=self._settings.http.body_timeout_s)
 
-    def _ice_servers(self) -> str:
-        return ", ".join(f'<{url}>; rel="ice-server"' for url in self._settings.http.ice_servers)
+    def _ice_servers(self, *, public: bool) -> str:
+        """RFC 9725 §4.6. `public`: for a request without a token, which learns no credentials."""
+        links = []
+        for server in self._settings.http.ice_servers:
+            url, *credential = server.split(" ")
+            link = f'<{url}>; rel="ice-server"'
+            if credential:
+                user, secret = credential
+                link += f'; username="{user}"; credential="{secret}"; credential-type="password"'
+            if not (public and credential):
+                links.append(link)
+        return ", ".join(links)
 
 
 def _options(headers: dict[str, str], links: str) -> Response:

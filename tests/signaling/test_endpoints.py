@@ -85,6 +85,17 @@ async def test_ice_servers_are_linked_from_answer_and_options(tmp_path: Path) ->
             assert links == '<stun:stun.example:3478>; rel="ice-server", <turn:turn.example>; rel="ice-server"'
 
 
+async def test_credentials_of_a_turn_server_are_for_those_who_have_a_session(tmp_path: Path) -> None:
+    servers = ["stun:stun.example", "turn:turn.example?transport=udp anna s3cret/=="]
+    async with running_edge(edge_settings(tmp_path, http={"ice_servers": servers})) as edge, client(edge) as http:
+        answered = await http.post("/whip/demo", content=b"offer", headers=SDP)
+        stun, turn = answered.headers["link"].split(", ")
+        assert stun == '<stun:stun.example>; rel="ice-server"'
+        address = '<turn:turn.example?transport=udp>; rel="ice-server"'
+        assert turn == f'{address}; username="anna"; credential="s3cret/=="; credential-type="password"'
+        assert (await http.options("/whip/demo")).headers["link"] == stun
+
+
 async def test_any_page_may_use_the_edge_and_read_the_headers_it_needs(edge: RunningEdge) -> None:
     async with client(edge, Origin="https://shop.example") as http:
         for path in ("/whip/demo", "/whip/demo/x", "/whep/demo", "/whep/demo/x", "/v1/rooms/demo/join"):
