@@ -73,10 +73,16 @@ class Pages:
     async def asset(self, request: Request) -> Response:
         """`/assets/…`: named by content hash, so kept for good."""
         root = self._static / "assets"
-        path = (root / request.path_params["path"]).resolve()
+        missing = Problem(404, "not_found", "There is no such file.")
+        try:
+            path = (root / request.path_params["path"]).resolve()
+            found = path.is_relative_to(root.resolve()) and path.is_file()
+        except (OSError, ValueError):
+            # A name that no file can have: too long, or with a null byte.
+            raise missing from None
         media_type = _ASSET_TYPES.get(path.suffix)
-        if media_type is None or not path.is_relative_to(root.resolve()) or not path.is_file():
-            raise Problem(404, "not_found", "There is no such file.")
+        if media_type is None or not found:
+            raise missing
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}
         return FileResponse(path, media_type=media_type, headers=headers)
 

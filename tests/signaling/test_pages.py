@@ -69,7 +69,18 @@ async def test_after_an_upgrade_only_the_page_itself_is_asked_for(http: httpx.As
     assert asset.headers["content-type"].startswith("text/javascript")
 
 
-@pytest.mark.parametrize("path", ["../secret.js", "%2e%2e/secret.js", "..%2fsecret.js", "gone.js", "watch-1a2b3c4d"])
+STRANGE = (
+    "../secret.js",
+    "%2e%2e/secret.js",
+    "..%2fsecret.js",
+    "gone.js",
+    "watch-1a2b3c4d",
+    "%00.js",
+    f"{'a' * 300}.js",
+)
+
+
+@pytest.mark.parametrize("path", STRANGE)
 async def test_nothing_but_assets_is_served_as_one(http: httpx.AsyncClient, path: str) -> None:
     assert (await http.get(f"/assets/{path}")).status_code == 404
 
