@@ -113,7 +113,7 @@ def enrolment_app(
     async def enroll(request: Request) -> Response:
         body = await _read_json(request)
         fields = [body.get(name) if isinstance(body, dict) else None for name in ("edge_id", "join_token", "csr_pem")]
-        if not all(isinstance(value, str) for value in fields):
+        if not all(isinstance(value, str) and _is_unicode(value) for value in fields):
             raise Problem(400, "bad_request", "Send edge_id, join_token and csr_pem as JSON strings.")
         edge_id, join_token, csr_pem = map(str, fields)
         try:
@@ -192,6 +192,11 @@ async def _events(
             await hub.wait_decided()
     finally:
         followers.count -= 1
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON can write half a surrogate pair, which no encoding has."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 async def _read_json(request: Request) -> object:

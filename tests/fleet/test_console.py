@@ -212,6 +212,7 @@ async def test_what_is_no_http_is_a_counted_problem(tmp_path: Path) -> None:
         (b"not json", 400, "bad_request"),
         (b"[]", 400, "bad_request"),
         (b'{"edge_id": 5}', 400, "bad_request"),
+        (b'{"edge_id":"sg","join_token":"tw1.a.b","csr_pem":"\\ud83d"}', 400, "bad_request"),
         (b"x" * 100_000, 413, "too_large"),
         (b'{"edge_id":"sg","join_token":"tw1.a.b","csr_pem":""}', 403, "bad_join_token"),
     ],

@@ -40,7 +40,8 @@ class Problem(Exception):
             "reason": self.reason,
         }
         return Response(
-            json.dumps(body, ensure_ascii=False).encode(),
+            # A detail may quote what was sent, half a surrogate pair included.
+            json.dumps(body, ensure_ascii=False).encode(errors="replace"),
             status_code=self.status,
             headers={**self.headers, "Cache-Control": "no-store"},
             media_type="application/problem+json",
