@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tradewind.common.process import DataDirectory, probe_port
+from tradewind.common.process import DataDirectory, StartError, probe_port
 from tradewind.up import plan
 from tradewind.up.children import Child, ChildFailedError, Children
 from tradewind.up.regions import Region, rtt_ms
@@ -242,9 +242,19 @@ async def _report_deaths(children: Children) -> None:
 
 
 def _make_room(data_dir: Path) -> None:
-    """Each start is a new fleet: identities and routes of an earlier one would speak of edges that are no more."""
-    for name in ("wan", "control", "edges", "settings"):
-        shutil.rmtree(data_dir / name, ignore_errors=True)
+    """Each start is a new fleet: identities and routes of an earlier one would speak of edges that are no more.
+
+    Raises StartError rather than remove what no earlier start has made: a control's keys, or somebody's sources.
+    """
+    folders = [data_dir / name for name in ("wan", "control", "edges", "settings")]
+    if not (data_dir / "settings" / "wan.toml").exists():
+        for folder in folders:
+            if folder.exists() and any(folder.iterdir()):
+                raise StartError(
+                    f"{folder} was not made by `tradewind up`, which would remove it: name another --data-dir"
+                )
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
     (data_dir / "settings").mkdir(parents=True)
 
 
