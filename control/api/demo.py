@@ -19,6 +19,8 @@ log = get_logger(__name__)
 # The emulator runs on this machine; a slow answer means that it is gone.
 TIMEOUT_S = 2.0
 DELAY_MAX_MS = 5_000.0
+# In the answer to a wrong name; a fleet of seven edges has 21.
+KNOWN_SHOWN = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,10 @@ class DemoLinks:
         try:
             await self.links()
             if (change.a, change.b) not in self._own or (change.b, change.a) not in self._own:
-                raise Problem(404, "unknown_link", f"The emulator has no link {change.a}–{change.b}.")
+                known = sorted(f"{a}–{b}" for a, b in self._own if a < b)
+                listed = ", ".join(known[:KNOWN_SHOWN]) + (" …" if len(known) > KNOWN_SHOWN else "")
+                detail = f"The emulator has no link {change.a}–{change.b}; there are {listed or 'none'}."
+                raise Problem(404, "unknown_link", detail)
             for pair in ((change.a, change.b), (change.b, change.a)):
                 await self._put(pair, change)
         except httpx.HTTPError as error:

@@ -70,6 +70,7 @@ async def test_an_unknown_link_is_a_problem() -> None:
     with pytest.raises(Problem) as problem:
         await demo.apply(LinkChange("sg", "atlantis", delay_ms=1.0))
     assert (problem.value.status, problem.value.reason) == (404, "unknown_link")
+    assert "there are fra–sg." in problem.value.detail
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ def change_link(
     data_dir: Path, a: str, b: str, *, loss_percent: float | None, delay_ms: float | None, blackout: bool, clear: bool
 ) -> str:
     """Changes both directions of a link; a line that says how it is now. Raises DemoError."""
+    a, b = a.lower(), b.lower()  # as `--regions` reads them
     change: dict[str, Any] = {"a": a, "b": b}
     if clear:
         change["clear"] = True
