@@ -22,7 +22,7 @@ from tradewind.common.slice_reasons import SLICE_REASONS
 # As on edges: creation times would double the text and say nothing that process_start_time does not.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-_ANYWHERE = ("not_found", "method_not_allowed", "internal_error", *CONNECTION_REASONS)
+_ANYWHERE = ("not_found", "method_not_allowed", "internal_error", "body_timeout", "client_gone", *CONNECTION_REASONS)
 ENROLMENT_RESULTS = (
     "issued",
     "bad_join_token",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -28,6 +28,8 @@ log = get_logger(__name__)
 
 STATIC = Path(__file__).parent.parent / "static"
 BODY_MAX_BYTES = 64 * 1024
+# A body of a few kilobytes comes with its head or a round trip later; who drips it holds a connection.
+BODY_TIMEOUT_S = 5.0
 # The console asks nobody but control, and stands in nobody's frame: a click in it changes links.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -201,10 +203,17 @@ def _is_unicode(text: str) -> bool:
 
 async def _read_json(request: Request) -> object:
     received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
-        if len(received) > BODY_MAX_BYTES:
-            raise Problem(413, "too_large", f"The body may have {BODY_MAX_BYTES} bytes.")
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                received += chunk
+                if len(received) > BODY_MAX_BYTES:
+                    raise Problem(413, "too_large", f"The body may have {BODY_MAX_BYTES} bytes.")
+    except TimeoutError:
+        detail = f"The body did not arrive in {BODY_TIMEOUT_S:g} s. Send it at once."
+        raise Problem(408, "body_timeout", detail, headers={"Connection": "close"}) from None
+    except ClientDisconnect:
+        raise Problem(400, "client_gone", "The connection closed before the body was complete.") from None
     try:
         return json.loads(received)
     except (ValueError, RecursionError):

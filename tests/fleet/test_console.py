@@ -207,6 +207,19 @@ async def test_what_is_no_http_is_a_counted_problem(tmp_path: Path) -> None:
         assert await control.metric('tradewind_control_http_refused_total{reason="http_malformed"}') == 1
 
 
+async def test_a_body_that_drips_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control.api.app.BODY_TIMEOUT_S", 0.05)
+    async with running_control(tmp_path / "control", demo={"wan_url": "http://127.0.0.1:9"}) as control:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(control.ready["http"]))
+        writer.write(b"POST /v1/demo/links HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        async with asyncio.timeout(30):
+            answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"body_timeout" in answer
+        assert await control.metric('tradewind_control_http_refused_total{reason="body_timeout"}') == 1
+
+
 @pytest.mark.parametrize(
     ("body", "status", "reason"),
     [
