@@ -108,6 +108,7 @@ def assemble(
             clocks=SignalingClocks(clocks.monotonic_s, clocks.new_id),
             count_answer=metrics.count_answer,
             next_incarnation=next_incarnation,
+            codecs_elsewhere=lambda room: () if live.incarnation(room) else directory.codecs(room),
             is_draining=draining.is_set,
         )
 

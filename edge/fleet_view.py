@@ -39,6 +39,11 @@ class EdgeDirectory:
         route = self._view().route(room)
         return 0 if route is None else route.incarnation
 
+    def codecs(self, room: str) -> tuple[str, ...]:
+        """What the room's source at another edge is sent in, as in `edge.signaling.codecs`; empty when unknown."""
+        route = self._view().route(room)
+        return () if route is None else route.codecs
+
     def _distance(self, peer: Neighbour) -> float:
         here, there = radians(self._settings.latitude), radians(peer.latitude_degrees)
         across = radians(peer.longitude_degrees - self._settings.longitude)

@@ -46,7 +46,7 @@ class FakeEvent:
 
 
 class FakePacketPath:
-    """SessionPort and RoomPort in memory. `refuse` is raised by the next offer or fragment."""
+    """SessionPort and RoomPort in memory. `refuse` is raised by the next offer or fragment; `answer` answers others."""
 
     def __init__(self) -> None:
         self.ids = itertools.count(1)
@@ -58,6 +58,7 @@ class FakePacketPath:
         self.sent: list[tuple[str, str, bytes]] = []
         self.unreachable: set[str] = set()
         self.refuse: OfferRefused | None = None
+        self.answer = "v=0\r\n"
         self.on_send: Callable[[str, str, bytes], None] = lambda room, peer, payload: None
 
     def publish(self, room: str, offer: bytes, incarnation: int) -> Answer:
@@ -90,7 +91,7 @@ class FakePacketPath:
         self.offers.append((role, room, offer, incarnation))
         session_id = next(self.ids)
         self.open.add(session_id)
-        return Answer(session_id, "v=0\r\n")
+        return Answer(session_id, self.answer)
 
     def _maybe_refuse(self) -> None:
         refusal, self.refuse = self.refuse, None

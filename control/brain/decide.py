@@ -335,6 +335,7 @@ class _Round:
                 reason=memory.reason,
                 cost_ms=0.0 if path is None else path.cost_ms,
                 delay_ms=0.0 if path is None else path.delay_ms,
+                codecs=stream.codecs,
             )
         )
 

@@ -73,6 +73,7 @@ class StreamState:
     incarnation: int
     source_edge: str
     active_paths: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    codecs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Route:
     """How `edge_id` reaches a room's source. Paths begin with `edge_id` and end with the source's edge.
 
     `delay_ms` is one-way, half the round-trip time of the links; `cost_ms` includes loss, load and money.
+    `codecs` are the stream's, for edges that do not carry it and are asked for it.
     """
 
     edge_id: str
@@ -101,11 +103,12 @@ class Route:
     reason: str
     cost_ms: float
     delay_ms: float
+    codecs: tuple[str, ...] = ()
 
     @property
     def essence(self) -> tuple[object, ...]:
         """What an edge acts on or shows; cost and delay wander and are no news."""
-        return self.room, self.incarnation, self.source_edge, self.primary, self.backup, self.reason
+        return self.room, self.incarnation, self.source_edge, self.primary, self.backup, self.reason, self.codecs
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,7 +186,7 @@ class FleetRegistry:
             )
         claims = tuple(claim for live in self.live.values() for claim in live.claims.values())
         streams = tuple(
-            StreamState(room, stream.incarnation, source, self.active_paths(room, stream.incarnation))
+            StreamState(room, stream.incarnation, source, self.active_paths(room, stream.incarnation), stream.codecs)
             for room, (source, stream) in sorted(self.directory(down).items())
         )
         return Snapshot(tuple(edges), claims, streams, self._tariffs)

@@ -14,6 +14,8 @@ LINKS_MAX = 4096
 STREAMS_MAX = 10_000
 PATH_MAX_EDGES = 16
 TEXT_MAX = 256
+# They travel on to every edge.
+CODEC_MAX = 32
 # No link on Earth takes a minute; larger numbers are faults of the edge.
 DELAY_MAX_MS = 60_000.0
 # Raw one-way delays contain the clocks' difference, up to decades.
@@ -147,6 +149,8 @@ def _check_stream(field: str, stream: telemetry_pb2.StreamReport, known_edges: C
     for edge in stream.active_path:
         if edge not in known_edges:
             yield Violation(f"{field}.active_path", "unknown_edge", f"no edge {edge[:40]!r} is enrolled")
+    if not all(0 < len(codec) <= CODEC_MAX for codec in stream.codecs):
+        yield Violation(f"{field}.codecs", "out_of_range", f"a codec's name has 1-{CODEC_MAX} characters")
 
 
 def _number(field: str, value: float, low: float, high: float) -> Iterator[Violation]:

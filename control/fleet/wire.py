@@ -98,4 +98,5 @@ def _route(route: Route) -> routes_pb2.StreamRoute:
         reason=route.reason,
         cost_ms=route.cost_ms,
         delay_ms=route.delay_ms,
+        codecs=route.codecs,
     )

@@ -127,7 +127,8 @@ class NativePort:
                 room=stream.room,
                 incarnation=stream.incarnation,
                 local=stream.local,
-                codecs=tuple(stream.codecs),
+                # A shard and the trunk write them differently, and in the order of their tracks.
+                codecs=tuple(sorted({codec.lower() for codec in stream.codecs})),
                 viewers=stream.viewers,
                 active_path=tuple(stream.path),
                 phase=stream.phase,

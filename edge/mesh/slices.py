@@ -162,4 +162,5 @@ def _route(message: routes_pb2.StreamRoute, own_id: str, known: set[str]) -> Rou
         tuple(message.primary),
         tuple(message.backup),
         message.reason,
+        tuple(message.codecs),
     )

@@ -22,7 +22,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How this edge reaches a room's source; paths begin here and end there."""
+    """How this edge reaches a room's source; paths begin here and end there. `codecs` is empty when unknown."""
 
     room: str
     incarnation: int
@@ -30,6 +30,7 @@ class Route:
     primary: tuple[str, ...]
     backup: tuple[str, ...]
     reason: str
+    codecs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,9 @@ from starlette.responses import Response
 
 from edge.settings import EdgeSettings
 from edge.signaling.access import EVERYBODY, HOSTS, AccessGate, check_room
+from edge.signaling.codecs import lacking_codec
 from edge.signaling.http import PREFLIGHT, check_content_type, read_body
-from edge.signaling.port import OfferRefused, SessionPort
+from edge.signaling.port import Answer, OfferRefused, SessionPort
 from edge.signaling.sessions import SessionResource, SessionRole, SessionTable
 from tradewind.common.logging import get_logger
 from tradewind.common.problem import Problem
@@ -61,6 +62,7 @@ class SessionEndpoint:
         clocks: SignalingClocks,
         count_answer: Callable[[str], None],
         next_incarnation: Callable[[str], int],
+        codecs_elsewhere: Callable[[str], tuple[str, ...]],
         is_draining: Callable[[], bool],
     ) -> None:
         self.role: SessionRole = role
@@ -72,6 +74,7 @@ class SessionEndpoint:
         self._clocks = clocks
         self._count_answer = count_answer
         self._next_incarnation = next_incarnation
+        self._codecs_elsewhere = codecs_elsewhere
         self._is_draining = is_draining
 
     async def endpoint(self, request: Request) -> Response:
@@ -108,10 +111,7 @@ class SessionEndpoint:
     def _answer(self, room: str, offer: bytes, person: str) -> Response:
         incarnation = self._next_incarnation(room) if self.role == "host" else 0
         try:
-            if self.role == "host":
-                answer = self._port.publish(room, offer, incarnation)
-            else:
-                answer = self._port.view(room, offer)
+            answer = self._port.publish(room, offer, incarnation) if self.role == "host" else self._view(room, offer)
         except OfferRefused as error:
             raise _problem(error) from None
         resource = SessionResource(
@@ -138,6 +138,19 @@ class SessionEndpoint:
         if links := self._ice_servers(public=False):
             headers["Link"] = links
         return Response(answer.sdp, status_code=201, headers=headers, media_type=SDP)
+
+    def _view(self, room: str, offer: bytes) -> Answer:
+        """The packet path knows the codecs of what flows here; of a room that nobody watches here yet the fleet does.
+
+        Raises OfferRefused.
+        """
+        answer = self._port.view(room, offer)
+        lacking = lacking_codec(answer.sdp, self._codecs_elsewhere(room))
+        if lacking:
+            self._port.close_session(answer.session_id, "deleted")
+            detail = f"The room is sent in {lacking.upper()} and the offer has no payload type for it; offer it."
+            raise OfferRefused(406, "no_common_codec", detail)
+        return answer
 
     async def _patch(self, request: Request, resource: SessionResource) -> Response:
         check_content_type(request, FRAGMENT, "Accept-Patch")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +58,13 @@ def test_base_and_delta_make_the_new_slice(base: Slice, fresh: Slice) -> None:
     delta = encode_delta("fra", base, fresh, 2, FakeKeys())
     delta = routes_pb2.RouteDelta.FromString(delta.SerializeToString())
     assert merge_delta(whole, delta) == encode_slice("fra", fresh, 2, FakeKeys())
+
+
+def test_a_takeover_with_another_codec_is_news() -> None:
+    base = Slice(1, (), (), (replace(route("demo"), codecs=("h264",)),))
+    fresh = Slice(2, (), (), (replace(route("demo"), codecs=("vp8",)),))
+    delta = encode_delta("fra", base, fresh, 2, FakeKeys())
+    assert [list(each.codecs) for each in delta.routes] == [["vp8"]]
 
 
 def route(room: str, cost_ms: float = 90.0) -> Route:

@@ -43,6 +43,9 @@ async def test_edges_measure_each_other_and_get_routes_to_a_new_stream(tmp_path:
 
         await until(lambda: ways() == {("fra", "sg"), ("fra", "iad", "sg")}, 45.0, ways)
         assert set(edges["fra"].port.peers) == {"sg", "iad"}
+        asked = edges["iad"].agent.view.route("demo")
+        assert asked is not None
+        assert asked.codecs == ("h264", "opus"), "known where nobody watches"
         assert edges["sg"].route() is None, "a source's edge needs no route to itself"
         picture = await control.snapshot()
         assert {edge["edge_id"]: edge["status"] for edge in picture["edges"]} == dict.fromkeys(

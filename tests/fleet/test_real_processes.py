@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -11,7 +12,9 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.world import LinkConditions, World, WorldSpec
+from tests.peer.dtls import Certificate
 from tests.peer.media import host
+from tests.peer.sdp import OfferParameters
 from tests.waiting import PATIENCE_S, until
 from tradewind.common.tokens import TokenIssuer
 from tradewind.up.children import Children
@@ -130,3 +133,18 @@ async def test_a_host_takes_over_from_the_edge_whose_clock_is_ahead(world: World
         await until(known_at_sg)
         async with host(sg, "moving"):
             await until(lambda: enters_at("sg"))
+
+
+async def test_the_first_viewer_at_an_edge_is_told_of_the_rooms_codec(world: World) -> None:
+    def offer(video: Literal["VP8", "H264"]) -> str:
+        return OfferParameters(Certificate(), "recvonly", video=video).sdp()
+
+    await world.wait_for_route("demo", "iad", lambda _route: True, timeout_s=60)
+    headers = {"Content-Type": "application/sdp"}
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
+        refused = await http.post(world.whep("iad", "demo"), content=offer("VP8"), headers=headers)
+        assert (refused.status_code, refused.json()["reason"]) == (406, "no_common_codec")
+        assert "H264" in refused.json()["detail"]
+        taken = await http.post(world.whep("iad", "demo"), content=offer("H264"), headers=headers)
+        assert taken.status_code == 201
+        assert (await http.delete(urljoin(str(taken.url), taken.headers["location"]))).status_code == 200

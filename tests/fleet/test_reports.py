@@ -79,6 +79,7 @@ def change(part: str, name: str, value: object) -> Spoil:
         (lambda report: report.streams[0].active_path.extend(["sg"] * PATH_MAX_EDGES), "streams[0]", "too_many"),
         (change("stream", "room", ""), "streams[0].room", "out_of_range"),
         (change("stream", "room", "r" * 257), "streams[0].room", "out_of_range"),
+        (lambda report: report.streams[0].codecs.append("c" * 33), "streams[0].codecs", "out_of_range"),
         (change("load", "cpu_ratio", math.nan), "load.cpu_ratio", "not_finite"),
         (change("load", "egress_utilisation", -1.0), "load.egress_utilisation", "negative"),
         (change("description", "latitude_degrees", 91.0), "description.latitude_degrees", "out_of_range"),

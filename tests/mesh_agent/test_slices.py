@@ -47,7 +47,10 @@ def slice_(*routes: routes_pb2.StreamRoute, epoch: int = 2, version: int = 7) ->
 
 
 def test_a_good_slice_becomes_a_view() -> None:
-    checked = check_slice(slice_(route("fra", "sg", backup=("fra", "iad", "sg"))), settings(), (2, 6))
+    sent = route("fra", "sg", backup=("fra", "iad", "sg"))
+    sent.codecs.extend(["h264", "opus"])
+    checked = check_slice(slice_(sent), settings(), (2, 6))
+    assert checked.view.routes[0].codecs == ("h264", "opus")
     assert checked.view.routes[0].primary == ("fra", "sg")
     assert checked.trunk_addresses == {"sg": "sg.test:7701", "iad": "iad.test:7701"}
     assert [(target.edge_id, target.warm) for target in checked.probe_targets] == [("sg", True), ("iad", False)]

@@ -25,25 +25,25 @@ _sym_db = _symbol_database.Default()
 from tradewind.v1 import edge_pb2 as tradewind_dot_v1_dot_edge__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tradewind/v1/routes.proto\x12\x0ctradewind.v1\x1a\x17tradewind/v1/edge.proto\"\x99\x01\n\x0bStreamRoute\x12\x0c\n\x04room\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x13\n\x0bsource_edge\x18\x03 \x01(\t\x12\x0f\n\x07primary\x18\x04 \x03(\t\x12\x0e\n\x06\x62\x61\x63kup\x18\x05 \x03(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0f\n\x07\x63ost_ms\x18\x07 \x01(\x01\x12\x10\n\x08\x64\x65lay_ms\x18\x08 \x01(\x01\"\xdc\x01\n\tNeighbour\x12\x0f\n\x07\x65\x64ge_id\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x18\n\x10latitude_degrees\x18\x03 \x01(\x01\x12\x19\n\x11longitude_degrees\x18\x04 \x01(\x01\x12(\n\x06status\x18\x05 \x01(\x0e\x32\x18.tradewind.v1.EdgeStatus\x12\x15\n\rtrunk_address\x18\x06 \x01(\t\x12\x15\n\rprobe_address\x18\x07 \x01(\t\x12\x10\n\x08http_url\x18\x08 \x01(\t\x12\x0f\n\x07viewers\x18\t \x01(\r\"R\n\x0bProbeTarget\x12\x0f\n\x07\x65\x64ge_id\x18\x01 \x01(\t\x12%\n\x04pace\x18\x02 \x01(\x0e\x32\x17.tradewind.v1.ProbePace\x12\x0b\n\x03key\x18\x03 \x01(\x0c\".\n\x08TokenKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"\xe9\x01\n\nRouteSlice\x12\x14\n\x0cleader_epoch\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12+\n\nneighbours\x18\x03 \x03(\x0b\x32\x17.tradewind.v1.Neighbour\x12\x30\n\rprobe_targets\x18\x04 \x03(\x0b\x32\x19.tradewind.v1.ProbeTarget\x12)\n\x06routes\x18\x05 \x03(\x0b\x32\x19.tradewind.v1.StreamRoute\x12*\n\ntoken_keys\x18\x06 \x03(\x0b\x32\x16.tradewind.v1.TokenKey\"\x9c\x02\n\nRouteDelta\x12\x14\n\x0cleader_epoch\x18\x01 \x01(\x04\x12\x14\n\x0c\x62\x61se_version\x18\x02 \x01(\x04\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12+\n\nneighbours\x18\x04 \x03(\x0b\x32\x17.tradewind.v1.Neighbour\x12\x17\n\x0fgone_neighbours\x18\x05 \x03(\t\x12\x30\n\rprobe_targets\x18\x06 \x03(\x0b\x32\x19.tradewind.v1.ProbeTarget\x12\x1a\n\x12gone_probe_targets\x18\x07 \x03(\t\x12)\n\x06routes\x18\x08 \x03(\x0b\x32\x19.tradewind.v1.StreamRoute\x12\x12\n\ngone_rooms\x18\t \x03(\t*X\n\tProbePace\x12\x1a\n\x16PROBE_PACE_UNSPECIFIED\x10\x00\x12\x18\n\x14PROBE_PACE_CANDIDATE\x10\x01\x12\x15\n\x11PROBE_PACE_BACKUP\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tradewind/v1/routes.proto\x12\x0ctradewind.v1\x1a\x17tradewind/v1/edge.proto\"\xa9\x01\n\x0bStreamRoute\x12\x0c\n\x04room\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x13\n\x0bsource_edge\x18\x03 \x01(\t\x12\x0f\n\x07primary\x18\x04 \x03(\t\x12\x0e\n\x06\x62\x61\x63kup\x18\x05 \x03(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0f\n\x07\x63ost_ms\x18\x07 \x01(\x01\x12\x10\n\x08\x64\x65lay_ms\x18\x08 \x01(\x01\x12\x0e\n\x06\x63odecs\x18\t \x03(\t\"\xdc\x01\n\tNeighbour\x12\x0f\n\x07\x65\x64ge_id\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x18\n\x10latitude_degrees\x18\x03 \x01(\x01\x12\x19\n\x11longitude_degrees\x18\x04 \x01(\x01\x12(\n\x06status\x18\x05 \x01(\x0e\x32\x18.tradewind.v1.EdgeStatus\x12\x15\n\rtrunk_address\x18\x06 \x01(\t\x12\x15\n\rprobe_address\x18\x07 \x01(\t\x12\x10\n\x08http_url\x18\x08 \x01(\t\x12\x0f\n\x07viewers\x18\t \x01(\r\"R\n\x0bProbeTarget\x12\x0f\n\x07\x65\x64ge_id\x18\x01 \x01(\t\x12%\n\x04pace\x18\x02 \x01(\x0e\x32\x17.tradewind.v1.ProbePace\x12\x0b\n\x03key\x18\x03 \x01(\x0c\".\n\x08TokenKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"\xe9\x01\n\nRouteSlice\x12\x14\n\x0cleader_epoch\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12+\n\nneighbours\x18\x03 \x03(\x0b\x32\x17.tradewind.v1.Neighbour\x12\x30\n\rprobe_targets\x18\x04 \x03(\x0b\x32\x19.tradewind.v1.ProbeTarget\x12)\n\x06routes\x18\x05 \x03(\x0b\x32\x19.tradewind.v1.StreamRoute\x12*\n\ntoken_keys\x18\x06 \x03(\x0b\x32\x16.tradewind.v1.TokenKey\"\x9c\x02\n\nRouteDelta\x12\x14\n\x0cleader_epoch\x18\x01 \x01(\x04\x12\x14\n\x0c\x62\x61se_version\x18\x02 \x01(\x04\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12+\n\nneighbours\x18\x04 \x03(\x0b\x32\x17.tradewind.v1.Neighbour\x12\x17\n\x0fgone_neighbours\x18\x05 \x03(\t\x12\x30\n\rprobe_targets\x18\x06 \x03(\x0b\x32\x19.tradewind.v1.ProbeTarget\x12\x1a\n\x12gone_probe_targets\x18\x07 \x03(\t\x12)\n\x06routes\x18\x08 \x03(\x0b\x32\x19.tradewind.v1.StreamRoute\x12\x12\n\ngone_rooms\x18\t \x03(\t*X\n\tProbePace\x12\x1a\n\x16PROBE_PACE_UNSPECIFIED\x10\x00\x12\x18\n\x14PROBE_PACE_CANDIDATE\x10\x01\x12\x15\n\x11PROBE_PACE_BACKUP\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tradewind.v1.routes_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROBEPACE']._serialized_start=1102
-  _globals['_PROBEPACE']._serialized_end=1190
+  _globals['_PROBEPACE']._serialized_start=1118
+  _globals['_PROBEPACE']._serialized_end=1206
   _globals['_STREAMROUTE']._serialized_start=69
-  _globals['_STREAMROUTE']._serialized_end=222
-  _globals['_NEIGHBOUR']._serialized_start=225
-  _globals['_NEIGHBOUR']._serialized_end=445
-  _globals['_PROBETARGET']._serialized_start=447
-  _globals['_PROBETARGET']._serialized_end=529
-  _globals['_TOKENKEY']._serialized_start=531
-  _globals['_TOKENKEY']._serialized_end=577
-  _globals['_ROUTESLICE']._serialized_start=580
-  _globals['_ROUTESLICE']._serialized_end=813
-  _globals['_ROUTEDELTA']._serialized_start=816
-  _globals['_ROUTEDELTA']._serialized_end=1100
+  _globals['_STREAMROUTE']._serialized_end=238
+  _globals['_NEIGHBOUR']._serialized_start=241
+  _globals['_NEIGHBOUR']._serialized_end=461
+  _globals['_PROBETARGET']._serialized_start=463
+  _globals['_PROBETARGET']._serialized_end=545
+  _globals['_TOKENKEY']._serialized_start=547
+  _globals['_TOKENKEY']._serialized_end=593
+  _globals['_ROUTESLICE']._serialized_start=596
+  _globals['_ROUTESLICE']._serialized_end=829
+  _globals['_ROUTEDELTA']._serialized_start=832
+  _globals['_ROUTEDELTA']._serialized_end=1116
 # @@protoc_insertion_point(module_scope)

@@ -58,6 +58,7 @@ class StreamRoute(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     COST_MS_FIELD_NUMBER: _builtins.int
     DELAY_MS_FIELD_NUMBER: _builtins.int
+    CODECS_FIELD_NUMBER: _builtins.int
     room: _builtins.str
     incarnation: _builtins.int
     source_edge: _builtins.str
@@ -72,6 +73,10 @@ class StreamRoute(_message.Message):
     def backup(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Shares no relay with the primary; empty when there is none."""
 
+    @_builtins.property
+    def codecs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the source is sent in, by the names of SDP in small letters; empty when control has not heard."""
+
     def __init__(
         self,
         *,
@@ -83,10 +88,11 @@ class StreamRoute(_message.Message):
         reason: _builtins.str = ...,
         cost_ms: _builtins.float = ...,
         delay_ms: _builtins.float = ...,
+        codecs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup", b"backup", "cost_ms", b"cost_ms", "delay_ms", b"delay_ms", "incarnation", b"incarnation", "primary", b"primary", "reason", b"reason", "room", b"room", "source_edge", b"source_edge"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup", b"backup", "codecs", b"codecs", "cost_ms", b"cost_ms", "delay_ms", b"delay_ms", "incarnation", b"incarnation", "primary", b"primary", "reason", b"reason", "room", b"room", "source_edge", b"source_edge"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
