@@ -107,3 +107,15 @@ def _write_clip(path: Path) -> int:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return frames
+
+
+async def test_a_screen_is_published(chromium: Browser, fleet: Fleet) -> None:
+    async with (
+        open_page(chromium, f"{fleet.edge_url('sg')}/studio/desk") as studio,
+        open_page(chromium, f"{fleet.edge_url('fra')}/watch/desk") as watch,
+    ):
+        await studio.click("#source-screen")
+        await studio.wait_for_selector("#source-screen[aria-pressed=true]")
+        await studio.click("#go")
+        await studio.wait_for_selector("body[data-state=live]")
+        await wait_for_motion(watch)
