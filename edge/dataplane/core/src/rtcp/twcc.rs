@@ -174,7 +174,8 @@ impl TwccRecorder {
             return false;
         };
         let base = self.next_base.map_or(first, |next| {
-            if first.saturating_sub(next) > MAX_SPAN {
+            // As below: a base from which the first arrival is out of reach would report nothing, for ever.
+            if first.saturating_sub(next) >= MAX_SPAN {
                 first
             } else {
                 next.min(first)
@@ -323,6 +324,25 @@ mod tests {
         assert!(recorder.write_feedback(&mut compound, Ssrc(1), Ssrc(2)));
         assert_eq!(read(&compound), [(2, Some(1_200_000)), (3, None), (4, Some(1_201_000))]);
         assert!(!recorder.write_feedback(&mut compound, Ssrc(1), Ssrc(2)));
+    }
+
+    #[test]
+    fn a_gap_of_any_length_is_reported_past() {
+        for gap in [MAX_SPAN as u16 - 1, MAX_SPAN as u16, MAX_SPAN as u16 + 1, 30_000] {
+            let mut recorder = TwccRecorder::new();
+            let mut compound = Vec::new();
+            recorder.handle_arrival(1, Time::from_millis(1_000));
+            assert!(recorder.write_feedback(&mut compound, Ssrc(1), Ssrc(2)));
+            recorder.handle_arrival(2 + gap, Time::from_millis(12_000));
+            compound.clear();
+            assert!(recorder.write_feedback(&mut compound, Ssrc(1), Ssrc(2)));
+            assert_eq!(
+                read(&compound).last(),
+                Some(&(2 + gap, Some(12_000_000))),
+                "gap of {gap}"
+            );
+            assert!(!recorder.is_pending(), "gap of {gap}");
+        }
     }
 
     #[test]
