@@ -29,6 +29,9 @@ use std::ops::Range;
 use std::time::Duration;
 use track::TrackSender;
 
+/// How long reports wait after a takeover for the clocks of both tracks. Chromium reports sound first after 1.3 to 3.8 s.
+const ALIGNMENT_PATIENCE: Duration = Duration::from_secs(6);
+
 /// Repairs that wait for their turn. A viewer that has lost more needs a key frame, not packets.
 const MAX_REPAIRS: usize = 256;
 
@@ -215,6 +218,8 @@ pub struct SendHalf {
     /// Repairs to be made: index into `tracks` and the viewer's sequence number.
     repairs: VecDeque<(usize, u16)>,
     reports: ReportClock,
+    /// Until then reports wait for the other track's clock; see `awaits_alignment`.
+    alignment_until: Time,
     drops: [u32; SendDrop::ALL.len()],
     stats: SendStats,
 }
@@ -229,6 +234,7 @@ impl SendHalf {
             pacer: Pacer::default(),
             repairs: VecDeque::new(),
             reports: ReportClock::default(),
+            alignment_until: Time::ZERO,
             drops: [0; SendDrop::ALL.len()],
             stats: SendStats::default(),
         }
@@ -253,6 +259,7 @@ impl SendHalf {
                 track.handle_sender_clock(clock, now);
             }
         }
+        self.alignment_until = now + ALIGNMENT_PATIENCE;
         self.align();
         self.reports.restart(now);
     }
@@ -478,6 +485,17 @@ impl SendHalf {
         }
     }
 
+    /// Whether a takeover's tracks have not been aligned yet. A player fits a line through each track's last twenty reports: when
+    /// the new host's clock enters one track's line seconds before the other's, sound and picture part for as long.
+    fn awaits_alignment(&self) -> bool {
+        let continues = |kind| {
+            self.tracks
+                .iter()
+                .any(|track| track.kind() == kind && track.source_track().is_some() && track.timeline.continues())
+        };
+        continues(MediaKind::Audio) && continues(MediaKind::Video)
+    }
+
     /// The next plaintext compound to seal and send: sender reports with SDES, before the first packet and each second.
     pub fn poll_rtcp(&mut self, now: Time) -> Option<Vec<u8>> {
         if !self.reports.is_due(now) {
@@ -485,6 +503,10 @@ impl SendHalf {
         }
         if self.disabled.sender_reports {
             self.reports.schedule(false, now);
+            return None;
+        }
+        if now < self.alignment_until && self.awaits_alignment() {
+            self.reports.wait_until(self.alignment_until);
             return None;
         }
         let mut compound = Vec::new();

@@ -42,6 +42,11 @@ impl ReportClock {
         self.next
     }
 
+    /// Nothing is due before, unless a track begins or its clock becomes known.
+    pub(super) fn wait_until(&mut self, at: Time) {
+        self.next = Some(at);
+    }
+
     /// After a round of reports; without any (no clock yet) nothing is due until one is known.
     pub(super) fn schedule(&mut self, reported: bool, now: Time) {
         self.next = reported.then(|| {

@@ -225,6 +225,11 @@ impl Timeline {
         true
     }
 
+    /// Whether another source's line was before this one, and the tracks are not aligned yet.
+    pub(super) fn continues(&self) -> bool {
+        self.before.is_some()
+    }
+
     /// Alignment is done or impossible: the line before is forgotten.
     pub(super) fn forget_before(&mut self) {
         self.before = None;

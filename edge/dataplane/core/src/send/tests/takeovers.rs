@@ -177,3 +177,54 @@ fn after_a_takeover_the_tracks_stay_in_sync() {
     let skew_us = (shift(0, 48_000) - shift(1, 90_000)) * 1_000_000 / i128::from(SECOND);
     assert!(skew_us.abs() < 100, "{skew_us} µs");
 }
+
+/// The sound's clock of the new host comes two seconds after its picture's: until then nothing is said of either.
+#[test]
+fn after_a_takeover_no_track_is_reported_before_the_other() {
+    let mut world = World::new(parameters());
+    let clock = |ntp: u64, rtp| SenderClock { ntp: ntp * SECOND, rtp };
+    world.half.switch_source(
+        &source(1, Codec::Vp8),
+        &[Some(clock(900, 0)), Some(clock(900, 0))],
+        &world.rings,
+        at(0),
+    );
+    for n in 0..50u64 {
+        world.write(AUDIO, audio(n, n * 20), n * 20).unwrap();
+        world.write(VIDEO, frame(n, n * 20, 100, n == 0), n * 20).unwrap();
+    }
+    assert_eq!(world.reports(1_000).len(), 2);
+    world.rings = vec![StreamRing::new(), StreamRing::new()];
+    world
+        .half
+        .switch_source(&source(2, Codec::Vp8), &[None, None], &world.rings, at(1_000));
+    for n in 0..100u64 {
+        let ms = 1_000 + n * 20;
+        world.write(AUDIO, audio(50_000 + n, ms), ms).unwrap();
+        world.write(VIDEO, frame(9_000 + n, ms, 100, n == 0), ms).unwrap();
+    }
+    world
+        .half
+        .handle_sender_clock(VIDEO, clock(7_000, 9_000 * 3_000), at(1_500));
+    assert_eq!(world.reports(2_900), []);
+    world
+        .half
+        .handle_sender_clock(AUDIO, clock(7_000, 50_000 * 960), at(3_000));
+    assert_eq!(world.reports(3_000).len(), 2);
+
+    // A host that never reports its sound does not silence the picture's reports for ever.
+    world
+        .half
+        .switch_source(&source(3, Codec::Vp8), &[None, None], &world.rings, at(4_000));
+    for n in 0..10u64 {
+        let ms = 4_000 + n * 20;
+        world.write(AUDIO, audio(90_000 + n, ms), ms).unwrap();
+        world.write(VIDEO, frame(20_000 + n, ms, 100, n == 0), ms).unwrap();
+    }
+    world
+        .half
+        .handle_sender_clock(VIDEO, clock(8_000, 20_000 * 3_000), at(4_500));
+    assert_eq!(world.reports(9_900), []);
+    assert_eq!(world.half.poll_timeout(), Some(at(10_000)));
+    assert_eq!(world.reports(10_000).len(), 1);
+}
