@@ -34,6 +34,8 @@ const DELAY_WINDOW: Duration = Duration::from_secs(60);
 const DELAY_SAMPLES_MAX: usize = 600;
 /// Round-trip minimum is over this long at least and twice at most.
 const RTT_MIN_WINDOW: Duration = Duration::from_secs(600);
+/// The recent minimum is over this long at least and twice at most: ten heartbeats.
+const RECENT_RTT_WINDOW: Duration = Duration::from_secs(1);
 /// Window of the reported utilisation.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 const BUCKET: Duration = Duration::from_millis(10);
@@ -69,6 +71,8 @@ pub struct Hop {
     rtt: Option<Rtt>,
     rtt_min: [Option<Duration>; 2],
     rtt_min_rotated_at: Time,
+    recent: [Option<Duration>; 2],
+    recent_rotated_at: Time,
     delays: VecDeque<(Time, i64)>,
     jitter_us: f64,
     last_delay_us: Option<i64>,
@@ -132,6 +136,8 @@ impl Hop {
             rtt: None,
             rtt_min: [None; 2],
             rtt_min_rotated_at: now,
+            recent: [None; 2],
+            recent_rotated_at: now,
             delays: VecDeque::new(),
             jitter_us: 0.0,
             last_delay_us: None,
@@ -327,6 +333,12 @@ impl Hop {
         self.rtt.map(|rtt| rtt.smoothed)
     }
 
+    /// Shortest round trip of the last second or two; `None` before the first echo. A process that stood still for a moment
+    /// lengthens the smoothed one for a second, and this not at all.
+    pub fn recent_rtt(&self) -> Option<Duration> {
+        self.recent.iter().flatten().min().copied()
+    }
+
     /// The numbers for telemetry.
     pub fn stats(&self, window_bytes: u64, now: Time) -> HopStats {
         let rtt = self.rtt().unwrap_or_default();
@@ -374,6 +386,11 @@ impl Hop {
             self.rtt_min_rotated_at = now;
         }
         self.rtt_min[0] = Some(self.rtt_min[0].map_or(sample, |min| min.min(sample)));
+        if now - self.recent_rotated_at > RECENT_RTT_WINDOW {
+            self.recent = [None, self.recent[0]];
+            self.recent_rotated_at = now;
+        }
+        self.recent[0] = Some(self.recent[0].map_or(sample, |min| min.min(sample)));
     }
 
     fn delay_quantiles(&self) -> (i64, i64) {
@@ -536,5 +553,28 @@ mod tests {
         assert_eq!(extend(65_536, 65_535), 65_535);
         assert_eq!(extend(3, 65_530), 65_530);
         assert_eq!(extend(200_000, 3_000), 199_608);
+    }
+
+    #[test]
+    fn a_stall_lengthens_the_smoothed_round_trip_and_not_the_recent_one() {
+        let mut hop = Hop::new(at(0));
+        let sample = |hop: &mut Hop, from_ms: u64, to_ms: u64, rtt_ms: u64| {
+            for ms in (from_ms..to_ms).step_by(100) {
+                hop.handle_rtt(Duration::from_millis(rtt_ms), at(ms));
+            }
+        };
+        assert_eq!(hop.recent_rtt(), None);
+        sample(&mut hop, 0, 3_000, 160);
+        sample(&mut hop, 3_000, 3_400, 560);
+        assert!(hop.rtt().is_some_and(|rtt| rtt > Duration::from_millis(300)));
+        assert_eq!(hop.recent_rtt(), Some(Duration::from_millis(160)));
+        sample(&mut hop, 3_400, 6_000, 560);
+        assert_eq!(hop.recent_rtt(), Some(Duration::from_millis(560)), "a longer way");
+        sample(&mut hop, 6_000, 6_100, 160);
+        assert_eq!(
+            hop.recent_rtt(),
+            Some(Duration::from_millis(160)),
+            "a shorter one at once"
+        );
     }
 }

@@ -16,7 +16,7 @@ pub const REPAIR_DELAY_MAX_MS: u16 = 500;
 const STEP_MS: u16 = 20;
 /// The way must have been better for this long before less is said.
 const LOWER_AFTER: Duration = Duration::from_secs(10);
-/// Two and a half time constants of the smoothed round trip (eight samples, ten a second).
+/// As long as the shortest round trip of the last second or two takes to show a longer way in full.
 const RISE_FOR: Duration = Duration::from_secs(2);
 
 /// One upstream's value. Neighbours are told what is needed now, so that differences too small to act on do not add up along
@@ -25,14 +25,15 @@ const RISE_FOR: Duration = Duration::from_secs(2);
 pub struct RepairDelay {
     needed_ms: u16,
     said_ms: Option<u16>,
-    /// Until then every rise is followed: the round trip is a smoothed one and comes up by and by.
+    /// Until then every rise is followed: a way that grows longer does so in steps.
     rising_until: Time,
     /// Since when less would do, and the most that was needed since.
     lower: Option<(Time, u16)>,
 }
 
 impl RepairDelay {
-    /// Takes in what the parent said and the hop's round trip; `None` for a hop that repairs nothing.
+    /// Takes in what the parent said and the hop's round trip; `None` for a hop that repairs nothing. It is the shortest of the
+    /// last second or two: a process that stood still must not lengthen players' buffers for ten seconds.
     pub fn handle_sample(&mut self, upstream_ms: u64, rtt: Option<Duration>, now: Time) {
         let hop_ms = rtt.map_or(0, |rtt| (rtt + DETECTION).as_millis() as u64);
         let needed_ms = upstream_ms.max(hop_ms).min(u64::from(REPAIR_DELAY_MAX_MS)) as u16;

@@ -117,7 +117,7 @@ impl Stream {
         }
         // The hop's own part is known before the first heartbeat: a player's buffer shall not begin with a jump.
         if let Some((via, upstream)) = via.and_then(|via| Some((via, self.upstreams.get_mut(via)?))) {
-            let rtt = net.peers.get(via).and_then(|peer| peer.hop.rtt());
+            let rtt = net.peers.get(via).and_then(|peer| peer.hop.recent_rtt());
             if rtt.is_some() && net.config.features.trunk_nack && upstream.repair.said_ms().is_none() {
                 upstream.repair.handle_sample(0, rtt, now);
             }
@@ -179,7 +179,7 @@ impl Stream {
         let upstream_ms = beat.repair_ms;
         let (advanced, changed) = upstream.handle_beat(beat, now);
         if advanced && !upstream.is_looped(&net.own) {
-            let rtt = net.peers.get(peer).and_then(|peer| peer.hop.rtt());
+            let rtt = net.peers.get(peer).and_then(|peer| peer.hop.recent_rtt());
             match (net.config.features.trunk_nack, rtt) {
                 (false, _) => upstream.repair.handle_sample(upstream_ms, None, now),
                 (true, Some(_)) => upstream.repair.handle_sample(upstream_ms, rtt, now),
