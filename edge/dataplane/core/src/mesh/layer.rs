@@ -53,6 +53,8 @@ pub struct Layer {
     /// Below it, packets have been forgotten and cannot be told from new ones.
     floor: u64,
     too_old_run: u32,
+    /// Highest number before the last restart: what comes next is numbered above it.
+    highest_before: u64,
     /// Packets that never came.
     pub lost: u64,
     /// Packets that came because they were asked for.
@@ -64,8 +66,9 @@ impl Layer {
     pub fn extend(&self, sequence_number: u16) -> u64 {
         match self.highest() {
             Some(highest) => extend(highest, sequence_number),
-            // One rollover up, so that packets from before the first one seen still have a number.
-            None => 1 << 16 | u64::from(sequence_number),
+            // One rollover up, so that packets from before the first one seen still have a number; and after a restart, so that
+            // numbers never go back: the rings behind this one would refuse everything until they are reached again.
+            None => ((self.highest_before >> 16) + 1) << 16 | u64::from(sequence_number),
         }
     }
 
@@ -91,15 +94,14 @@ impl Layer {
                     self.floor = after;
                 }
             }
-            Err(RingDrop::Duplicate) => return Inserted::Duplicate,
-            Err(RingDrop::TooOld) => {
+            Err(RingDrop::Duplicate) if self.is_kept(packet) => return Inserted::Duplicate,
+            // Another packet under a kept number is a whole cycle of numbers away from it.
+            Err(RingDrop::Duplicate | RingDrop::TooOld) => {
                 self.too_old_run += 1;
-                if self.too_old_run < RESTART_AFTER {
-                    return Inserted::TooOld;
+                if self.too_old_run >= RESTART_AFTER {
+                    self.restart();
                 }
-                self.restart();
-                // An empty ring takes any packet.
-                let _ = self.ring.insert(Arc::clone(packet));
+                return Inserted::TooOld;
             }
         }
         self.too_old_run = 0;
@@ -116,6 +118,12 @@ impl Layer {
     pub fn suspect_lost_start(&mut self, now: Time) {
         let first = self.first();
         self.miss(first.saturating_sub(LOST_START_MAX)..first, false, now);
+    }
+
+    /// Whether this very packet is kept, and not only its number.
+    fn is_kept(&self, packet: &MediaPacket) -> bool {
+        let kept = self.ring.get(packet.extended_sequence_number);
+        kept.is_some_and(|kept| kept.timestamp == packet.timestamp)
     }
 
     fn miss(&mut self, numbers: Range<u64>, certain: bool, now: Time) {
@@ -171,11 +179,13 @@ impl Layer {
         due
     }
 
-    /// Forgets everything: what comes next is not the continuation of what was here.
+    /// Forgets everything: what comes next is not the continuation of what was here, and is numbered above it.
     pub fn restart(&mut self) {
+        self.highest_before = self.ring.highest().unwrap_or(self.highest_before);
         self.ring.clear();
         self.missing.clear();
         self.floor = 0;
+        self.too_old_run = 0;
     }
 
     /// Asks for nothing that is missing now: somebody else does.
@@ -272,12 +282,46 @@ mod tests {
         assert_eq!((layer.recovered, layer.is_missing_any()), (1, false));
     }
 
+    /// A stream of 20 ms packets whose timestamps count packets: what a layer makes of the one sent as number `sent`.
+    fn pass(layer: &mut Layer, sent: u64, millis: u64) -> (Inserted, u64) {
+        let number = layer.extend(sent as u16);
+        let packet = packet(number, millis, sent as u32, false);
+        (layer.insert(&packet, Time::from_millis(millis)), number)
+    }
+
+    #[test]
+    fn after_any_outage_numbers_go_on_upwards_and_the_rings_behind_take_them() {
+        for away in [
+            100, 5_000, 32_767, 32_768, 40_000, 65_000, 65_500, 65_536, 70_000, 100_000, 131_000,
+        ] {
+            let (mut layer, mut behind) = (Layer::default(), StreamRing::new());
+            let mut refused = 0;
+            let sent = (70_000..70_500).chain(70_500 + away..70_500 + away + 500);
+            for sent in sent {
+                let millis = sent * 4;
+                let (inserted, number) = pass(&mut layer, sent, millis);
+                match inserted {
+                    Inserted::New { .. } => {
+                        assert_eq!(number as u16, sent as u16, "after {away}");
+                        let kept = behind.insert(packet(number, millis, sent as u32, false));
+                        assert_eq!(kept, Ok(()), "after {away}");
+                    }
+                    _ => refused += 1,
+                }
+            }
+            assert!(refused <= RESTART_AFTER, "after {away}: {refused} refused");
+        }
+    }
+
     #[test]
     fn a_restarted_sequence_is_believed_after_a_while() {
         let mut layer = Layer::default();
-        layer.insert(&packet(20_000, 0, 0, false), Time::ZERO);
-        let taken = (0..100)
-            .filter(|step| layer.insert(&packet(10_000 + step, 1, 0, false), Time::from_millis(1)) != Inserted::TooOld);
-        assert_eq!(taken.count(), 37);
+        pass(&mut layer, 20_000, 0);
+        let taken: Vec<u64> = (10_000..10_100)
+            .map(|sent| pass(&mut layer, sent, 1))
+            .filter(|(inserted, _)| *inserted != Inserted::TooOld)
+            .map(|(_, number)| number)
+            .collect();
+        assert_eq!(taken, (2 << 16 | 10_064..2 << 16 | 10_100).collect::<Vec<u64>>());
     }
 }

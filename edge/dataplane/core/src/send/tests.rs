@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 mod anything;
+mod leaps;
 mod repairs;
 mod reports;
 mod switches;

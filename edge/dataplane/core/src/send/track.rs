@@ -9,7 +9,7 @@ use super::{SendCodec, SendDrop, SendTrackParameters};
 use crate::codec::h264::{ParameterSets, has_sps};
 use crate::codec::vp8;
 use crate::packet::{MediaPacket, Ssrc};
-use crate::ring::StreamRing;
+use crate::ring::{MAX_PACKETS, StreamRing};
 use crate::rtcp::SenderReport;
 use crate::source::{Codec, MediaKind, SenderClock, SourceInfo};
 use crate::srtp::SealContext;
@@ -259,6 +259,9 @@ impl TrackSender {
         seal: &SealContext,
         now: Time,
     ) -> Result<Option<Range<usize>>, SendDrop> {
+        if self.phase == Phase::Live && packet.extended_sequence_number >= self.cursor + MAX_PACKETS {
+            self.leap(packet.extended_sequence_number);
+        }
         match self.phase {
             Phase::Live => {}
             Phase::Idle(reason) => return Err(reason),
@@ -283,6 +286,17 @@ impl TrackSender {
             }
         }
         self.send(packet, output, seal, now)
+    }
+
+    /// The source's numbers have leapt beyond what rings keep: it was away for long. Passed on, a leap of more than half the
+    /// sequence numbers would have the player's SRTP guess the wrong rollover (RFC 3711 §3.3.1), so the viewer's numbers go on.
+    fn leap(&mut self, number: u64) {
+        if self.kind == MediaKind::Video {
+            return self.await_key_frame();
+        }
+        self.start = number;
+        self.cursor = number;
+        self.numbering.start(number);
     }
 
     /// The next packet that waits in the ring; the pacer has admitted it. `Ok(None)` when the viewer has caught up.
