@@ -27,6 +27,8 @@ pub fn receive_parameters(
         extensions: plan.media.iter().fold(ReceiveExtensions::default(), merge_extensions),
         local_ssrc: Ssrc(random.next_u32()),
         cname: cname.to_owned(),
+        // One compound speaks of all sections.
+        reduced_size: plan.media.iter().all(|media| media.reduced_size),
         disabled: ReceiveDisabled {
             nack: !features.nack,
             twcc: !features.twcc,

@@ -46,6 +46,8 @@ pub struct ReceiveParameters {
     pub local_ssrc: Ssrc,
     /// Our CNAME.
     pub cname: String,
+    /// Feedback may go out without a report in front of it (RFC 5506).
+    pub reduced_size: bool,
     /// Parts that are switched off by settings.
     pub disabled: ReceiveDisabled,
 }
@@ -225,6 +227,7 @@ pub struct ReceiveHalf {
     extensions: ReceiveExtensions,
     local_ssrc: Ssrc,
     cname: String,
+    reduced_size: bool,
     disabled: ReceiveDisabled,
     tracks: Vec<TrackReceiver>,
     bindings: Vec<Binding>,
@@ -265,6 +268,7 @@ impl ReceiveHalf {
             extensions: parameters.extensions,
             local_ssrc: parameters.local_ssrc,
             cname: parameters.cname,
+            reduced_size: parameters.reduced_size,
             disabled: parameters.disabled,
             tracks: parameters.tracks.into_iter().map(TrackReceiver::new).collect(),
             bindings: Vec::new(),
@@ -372,7 +376,9 @@ impl ReceiveHalf {
     /// The next plaintext compound to seal and send, if one is due.
     pub fn poll_rtcp(&mut self, now: Time) -> Option<Vec<u8>> {
         let mut compound = Vec::new();
-        if self.next_report.is_some_and(|at| now >= at) {
+        let report_due = self.next_report.is_some_and(|at| now >= at);
+        // RFC 4585 §3.1: where RFC 5506 was not agreed, every compound begins with a report.
+        if report_due || (!self.reduced_size && self.is_feedback_due(now)) {
             self.next_report = Some(now + REPORT_INTERVAL);
             self.write_report(&mut compound, now);
         }
@@ -408,6 +414,11 @@ impl ReceiveHalf {
             self.next_feedback = self.twcc.is_pending().then_some(now);
         }
         if compound.is_empty() { None } else { Some(compound) }
+    }
+
+    fn is_feedback_due(&self, now: Time) -> bool {
+        let mut requests = self.tracks.iter().filter_map(TrackReceiver::next_request_at);
+        self.next_feedback.is_some_and(|at| now >= at) || requests.any(|at| now >= at)
     }
 
     /// What Python or the trunks should know; call until `None`.

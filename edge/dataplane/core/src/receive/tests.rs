@@ -4,6 +4,8 @@ use crate::rtp::{HeaderFields, write_header};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
+mod feedback;
+
 const AUDIO: u32 = 0xA0;
 const VIDEO: u32 = 0xB0;
 const VIDEO_RTX: u32 = 0xB1;
@@ -46,6 +48,7 @@ fn parameters() -> ReceiveParameters {
         },
         local_ssrc: Ssrc(0x11),
         cname: "edge".into(),
+        reduced_size: true,
         disabled: ReceiveDisabled::default(),
     }
 }

@@ -229,14 +229,14 @@ impl TrackReceiver {
         self.key_frames.unanswered_since.map(|since| since + KEY_FRAME_PATIENCE)
     }
 
+    /// When the host is asked for something next.
+    pub(super) fn next_request_at(&self) -> Option<Time> {
+        let requests = [self.nacks.poll_timeout(), self.key_frame_request_at()];
+        requests.into_iter().flatten().min()
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Time> {
-        [
-            self.nacks.poll_timeout(),
-            self.key_frame_request_at(),
-            self.key_frame_ignored_at(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let deadlines = [self.next_request_at(), self.key_frame_ignored_at()];
+        deadlines.into_iter().flatten().min()
     }
 }

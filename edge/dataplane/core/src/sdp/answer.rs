@@ -71,6 +71,7 @@ pub fn answer_publish(offer: &Offer, local: &LocalParameters) -> Result<(String,
             extensions,
             ssrc: ssrc.map(Ssrc),
             rtx_ssrc: group.map(|group| Ssrc(group.1)),
+            reduced_size: section.rtcp_rsize,
         });
     }
     Ok((writer.text, PublishPlan { remote, media }))

@@ -99,6 +99,8 @@ pub struct PublishMedia {
     pub ssrc: Option<Ssrc>,
     /// The ssrc of retransmissions, from `a=ssrc-group:FID`.
     pub rtx_ssrc: Option<Ssrc>,
+    /// RTCP may come without a report in front (RFC 5506 §5).
+    pub reduced_size: bool,
 }
 
 /// What a WHIP answer promised.

@@ -1,0 +1,65 @@
+//! What a host may be sent, by what was agreed with it.
+
+use super::*;
+
+/// All compounds that are due at `ms`.
+fn compounds(half: &mut ReceiveHalf, ms: u64) -> Vec<Vec<u8>> {
+    std::iter::from_fn(|| half.poll_rtcp(at(ms))).collect()
+}
+
+/// The packets of a compound by name.
+fn names(compound: &[u8]) -> Vec<&'static str> {
+    let name = |packet: Rtcp<'_>| match packet {
+        Rtcp::ReceiverReport { .. } => "report",
+        Rtcp::Sdes(_) => "names",
+        Rtcp::Nack { .. } => "nack",
+        Rtcp::Pli { .. } => "pli",
+        Rtcp::Fir { .. } => "fir",
+        Rtcp::TwccFeedback(_) => "feedback",
+        other => panic!("{other:?}"),
+    };
+    rtcp::parse(compound).unwrap().map(name).collect()
+}
+
+/// A host whose second packet of three is missing, with numbers for transport-wide feedback.
+fn with_a_gap(parameters: ReceiveParameters) -> ReceiveHalf {
+    let mut half = ReceiveHalf::new(parameters);
+    for (number, transport_number, payload) in [(1u64, 7u8, KEY), (3, 8, DELTA)] {
+        let packet = rtp(VIDEO, 96, number, 1, &[(2, &[0, transport_number])], payload);
+        half.handle_rtp(&packet, number, at(0)).unwrap();
+    }
+    half
+}
+
+#[test]
+fn without_reduced_size_every_compound_begins_with_a_report() {
+    for (reduced_size, head) in [(true, &[][..]), (false, &["report", "names"])] {
+        let mut half = with_a_gap(ReceiveParameters {
+            reduced_size,
+            ..parameters()
+        });
+        half.request_key_frame(1, at(0));
+        for (ms, kind) in [(0, "pli"), (5, "nack"), (50, "feedback")] {
+            let sent = compounds(&mut half, ms);
+            let sent: Vec<_> = sent.iter().map(|compound| names(compound)).collect();
+            assert_eq!(sent, [[head, &[kind][..]].concat()], "at {ms} ms");
+        }
+        assert_eq!(
+            compounds(&mut half, 60),
+            Vec::<Vec<u8>>::new(),
+            "no report for its own sake"
+        );
+    }
+}
+
+#[test]
+fn a_report_before_feedback_stands_for_the_next_one_due() {
+    let mut half = with_a_gap(ReceiveParameters {
+        reduced_size: false,
+        ..parameters()
+    });
+    compounds(&mut half, 50);
+    assert_eq!(half.poll_timeout(), Some(at(175)), "the repetition of the request");
+    half.handle_rtp(&rtx(2, DELTA), 1, at(60)).unwrap();
+    assert_eq!(half.poll_timeout(), Some(at(1_050)));
+}
