@@ -43,7 +43,10 @@ fn merge_extensions(known: ReceiveExtensions, media: &PublishMedia) -> ReceiveEx
         mid: known.mid.or(ids.mid),
         rid: None,
         repaired_rid: None,
-        transport_sequence_number: known.transport_sequence_number.or(ids.transport_wide_cc),
+        // Numbers are nobody's business unless feedback was agreed; it is about the transport, so one section's word is enough.
+        transport_sequence_number: known
+            .transport_sequence_number
+            .or(ids.transport_wide_cc.filter(|_| media.codec.transport_cc)),
         abs_capture_time: known.abs_capture_time.or(ids.abs_capture_time),
         audio_level: known.audio_level.or(ids.audio_level),
         video_orientation: known.video_orientation.or(ids.video_orientation),
@@ -61,6 +64,7 @@ fn receive_track(media: &PublishMedia) -> ReceiveTrackParameters {
             rtx_payload_type: media.codec.rtx_payload_type,
             nack: media.codec.nack,
             pli: media.codec.pli,
+            fir: media.codec.fir,
         }],
         ssrcs: media.ssrc.into_iter().collect(),
         rtx_ssrcs: media.rtx_ssrc.into_iter().collect(),
@@ -127,5 +131,62 @@ pub fn fingerprint(remote: &Remote) -> Fingerprint {
     Fingerprint {
         algorithm: algorithm.to_owned(),
         bytes: remote.fingerprint.bytes.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tradewind_core::sdp::{LocalParameters, Offer, answer_publish};
+
+    struct Counting(u32);
+
+    impl Random for Counting {
+        fn next_u32(&mut self) -> u32 {
+            self.0 += 1;
+            self.0
+        }
+    }
+
+    /// What is agreed with Chromium when its offer lacks the lines that `is_left_out` names.
+    fn agreed(is_left_out: impl Fn(&str) -> bool) -> ReceiveParameters {
+        let offer = include_str!("../../core/tests/offers/chromium_whip.sdp");
+        let offer: Vec<&str> = offer.lines().filter(|line| !is_left_out(line)).collect();
+        let local = LocalParameters {
+            ufrag: "ufrag".into(),
+            pwd: "a password of 24 letters".into(),
+            fingerprint_sha256: [1; 32],
+            candidates: vec![],
+            session_id: 1,
+        };
+        let offer = Offer::parse((offer.join("\r\n") + "\r\n").as_bytes()).expect("a browser's offer");
+        let (_, plan) = answer_publish(&offer, &local).expect("a browser's offer");
+        let features = Features::without::<&str>(&[]).expect("nothing is switched off");
+        receive_parameters(&plan, "edge", features, &mut Counting(0))
+    }
+
+    #[test]
+    fn reports_may_be_left_out_only_where_every_section_says_so() {
+        assert!(agreed(|_| false).reduced_size);
+        assert!(!agreed(|line| line == "a=rtcp-rsize").reduced_size);
+    }
+
+    #[test]
+    fn transport_feedback_is_sent_only_where_it_was_agreed() {
+        assert_eq!(agreed(|_| false).extensions.transport_sequence_number, Some(3));
+        let without_sound = agreed(|line| line == "a=rtcp-fb:111 transport-cc");
+        assert_eq!(without_sound.extensions.transport_sequence_number, Some(3));
+        let without = agreed(|line| line.starts_with("a=rtcp-fb:") && line.ends_with("transport-cc"));
+        assert_eq!(without.extensions.transport_sequence_number, None);
+    }
+
+    #[test]
+    fn key_frames_are_asked_for_by_what_the_host_understands() {
+        let video =
+            |parameters: ReceiveParameters| (parameters.tracks[1].codecs[0].pli, parameters.tracks[1].codecs[0].fir);
+        assert_eq!(video(agreed(|_| false)), (true, true));
+        assert_eq!(video(agreed(|line| line.ends_with("nack pli"))), (false, true));
+        let neither = agreed(|line| line.ends_with("nack pli") || line.ends_with("ccm fir"));
+        assert_eq!(video(neither), (false, false));
     }
 }

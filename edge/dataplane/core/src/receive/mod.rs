@@ -18,7 +18,7 @@ use crate::time::Time;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
-use track::TrackReceiver;
+use track::{KeyFrameRequest, TrackReceiver};
 
 /// Transport-wide feedback at the upper end of what libwebrtc sends (50–250 ms): congestion control reacts to its age.
 const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
@@ -91,6 +91,8 @@ pub struct ReceiveCodec {
     pub nack: bool,
     /// PLI was agreed.
     pub pli: bool,
+    /// FIR was agreed.
+    pub fir: bool,
 }
 
 /// Ids of header extensions that the publisher may send.
@@ -102,7 +104,7 @@ pub struct ReceiveExtensions {
     pub rid: Option<u8>,
     /// urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id
     pub repaired_rid: Option<u8>,
-    /// Transport-wide sequence number.
+    /// Transport-wide sequence number, where feedback on it was agreed.
     pub transport_sequence_number: Option<u8>,
     /// abs-capture-time.
     pub abs_capture_time: Option<u8>,
@@ -394,9 +396,14 @@ impl ReceiveHalf {
                     ssrc,
                     self.due.iter().map(|number| *number as u16),
                 );
-                if track.poll_key_frame_request(now) {
+                if let Some(request) = track.poll_key_frame_request(now) {
                     self.stats.plis_sent += 1;
-                    rtcp::write_pli(&mut compound, self.local_ssrc, ssrc);
+                    match request {
+                        KeyFrameRequest::Pli => rtcp::write_pli(&mut compound, self.local_ssrc, ssrc),
+                        KeyFrameRequest::Fir(command) => {
+                            rtcp::write_fir(&mut compound, self.local_ssrc, ssrc, command);
+                        }
+                    }
                 }
             }
             if track.poll_key_frame_ignored(now) {

@@ -21,6 +21,7 @@ fn codec(payload_type: u8, codec: Codec, rtx_payload_type: Option<u8>) -> Receiv
         rtx_payload_type,
         nack: video,
         pli: video,
+        fir: false,
     }
 }
 

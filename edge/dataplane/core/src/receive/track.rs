@@ -12,10 +12,21 @@ use std::time::Duration;
 /// One key-frame request per track and interval, however many viewers ask.
 pub(super) const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How the publisher is asked for a key frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum KeyFrameRequest {
+    /// Picture loss indication.
+    Pli,
+    /// Full intra request with its command number.
+    Fir(u8),
+}
+
 /// Key-frame requests towards the publisher.
 #[derive(Debug, Default)]
 struct KeyFrameRequests {
     wanted: bool,
+    /// Full intra requests so far.
+    commands: u8,
     last_sent: Option<Time>,
     unanswered_since: Option<Time>,
     last_timestamp: Option<u32>,
@@ -193,18 +204,25 @@ impl TrackReceiver {
         self.key_frames.last_timestamp.replace(timestamp) != Some(timestamp)
     }
 
-    /// Whether a request goes out now.
-    pub(super) fn poll_key_frame_request(&mut self, now: Time) -> bool {
+    /// The request that goes out now.
+    pub(super) fn poll_key_frame_request(&mut self, now: Time) -> Option<KeyFrameRequest> {
         if self.key_frame_request_at().is_none_or(|at| now < at) {
-            return false;
+            return None;
         }
+        let pli = self.codec().is_some_and(|codec| codec.pli);
         self.key_frames.wanted = false;
         self.key_frames.last_sent = Some(now);
-        true
+        if pli {
+            return Some(KeyFrameRequest::Pli);
+        }
+        // RFC 5104 §4.3.1.1: a repetition keeps its number. Ours come half a second apart, when the answer to the one before was
+        // lost too: each is a new command, or the publisher would take it for done.
+        self.key_frames.commands = self.key_frames.commands.wrapping_add(1);
+        Some(KeyFrameRequest::Fir(self.key_frames.commands))
     }
 
     fn key_frame_request_at(&self) -> Option<Time> {
-        let agreed = self.codec().is_some_and(|codec| codec.pli);
+        let agreed = self.codec().is_some_and(|codec| codec.pli || codec.fir);
         if !self.key_frames.wanted || !agreed || self.ssrc.is_none() {
             return None;
         }

@@ -63,3 +63,48 @@ fn a_report_before_feedback_stands_for_the_next_one_due() {
     half.handle_rtp(&rtx(2, DELTA), 1, at(60)).unwrap();
     assert_eq!(half.poll_timeout(), Some(at(1_050)));
 }
+
+#[test]
+fn a_host_is_asked_for_a_key_frame_as_it_agreed_to_be() {
+    for (pli, fir, kinds) in [
+        (true, true, &["pli"][..]),
+        (true, false, &["pli"]),
+        (false, true, &["fir"]),
+        (false, false, &[]),
+    ] {
+        let mut parameters = parameters();
+        for codec in &mut parameters.tracks[1].codecs {
+            (codec.pli, codec.fir) = (pli, fir);
+        }
+        let mut half = ReceiveHalf::new(parameters);
+        half.handle_rtp(&video(1, DELTA), 1, at(0)).unwrap();
+        half.request_key_frame(1, at(0));
+        let sent: Vec<_> = compounds(&mut half, 0)
+            .iter()
+            .flat_map(|compound| names(compound))
+            .collect();
+        assert_eq!(sent, kinds, "pli {pli}, fir {fir}");
+        assert_eq!(half.stats().plis_sent, kinds.len() as u64);
+    }
+}
+
+#[test]
+fn each_full_intra_request_is_a_command_of_its_own_for_the_tracks_ssrc() {
+    let mut parameters = parameters();
+    for codec in &mut parameters.tracks[1].codecs {
+        (codec.pli, codec.fir) = (false, true);
+    }
+    let mut half = ReceiveHalf::new(parameters);
+    half.handle_rtp(&video(1, DELTA), 1, at(0)).unwrap();
+    for (ms, command) in [(0, 1), (500, 2)] {
+        half.request_key_frame(1, at(ms));
+        let sent = compounds(&mut half, ms);
+        let fir = sent.iter().find_map(|compound| {
+            rtcp::parse(compound).unwrap().find_map(|packet| match packet {
+                Rtcp::Fir { entries, .. } => Some(entries.to_vec()),
+                _ => None,
+            })
+        });
+        assert_eq!(fir, Some([&VIDEO.to_be_bytes()[..], &[command, 0, 0, 0]].concat()));
+    }
+}
