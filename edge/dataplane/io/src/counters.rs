@@ -45,6 +45,8 @@ named! {
         ForeignUnknown = "foreign_unknown",
         /// The owner's ring was full.
         ForeignRingFull = "foreign_ring_full",
+        /// A check from the address of another peer that is connected: its source is forged, or the peer is not yet given up.
+        AddressTaken = "address_taken",
         /// Not a DTLS record, or more of them than a handshake needs.
         DtlsMalformed = "dtls_malformed",
         /// An encrypted DTLS record that cannot be opened, or an unencrypted alert when it must be encrypted: forged.

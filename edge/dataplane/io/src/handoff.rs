@@ -103,8 +103,13 @@ pub enum Handoff {
         /// The client's address.
         address: SocketAddr,
     },
-    /// The address's session is gone.
+    /// The address's session is gone, or has left the address.
     AddressReleased {
+        /// The client's address.
+        address: SocketAddr,
+    },
+    /// A session of the sender was asked from an address of the receiver's: is that still in use?
+    AddressClaimed {
         /// The client's address.
         address: SocketAddr,
     },

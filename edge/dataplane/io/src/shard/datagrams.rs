@@ -1,12 +1,13 @@
 //! What came from the network: told apart, given to its session, or dropped with a name.
 
 use super::Shard;
+use super::addresses::Holder;
 use super::peer::DtlsState;
 use crate::counters::{Counter, DropReason};
 use crate::directory;
 use crate::dtls::{DtlsError, DtlsIgnored, DtlsProgress, SrtpKeys};
 use crate::events::{Event, EventKind};
-use crate::handoff::{ForeignDatagram, Handoff};
+use crate::handoff::{ForeignDatagram, Handoff, WorkerIndex};
 use crate::shard::peer::DTLS_LINGER;
 use crate::udp::{Destination, MediaSocket, Received, Receiver, send_one};
 use std::net::SocketAddr;
@@ -14,9 +15,6 @@ use tradewind_core::ice;
 use tradewind_core::session::{DatagramKind, SessionDrop, classify};
 use tradewind_core::srtp::{OpenContext, SealContext};
 use tradewind_core::time::Time;
-
-/// Addresses per session in the shard's map; as many as ICE remembers.
-const ADDRESSES_MAX: usize = ice::PATHS_MAX;
 
 impl Shard {
     /// Reads what waits in one socket, a bounded number of batches; returns whether more may wait.
@@ -65,7 +63,7 @@ impl Shard {
         if kind == DatagramKind::Stun {
             return self.handle_check(was_handed, source, destination, bytes, now);
         }
-        let Some(index) = self.by_address.get(&source).copied() else {
+        let Some(index) = self.addresses.peer(source) else {
             return self.hand_over(was_handed, None, source, destination, bytes);
         };
         match kind {
@@ -86,9 +84,13 @@ impl Shard {
             return self.hand_over(was_handed, Some(shard), source, destination, bytes);
         }
         let found = self.by_slot.get(&slot).copied();
+        let taken = found.is_some_and(|index| self.is_taken(index, source, now));
         let Some((index, peer)) = found.and_then(|index| Some((index, self.peers.get_mut(index)?.as_mut()?))) else {
             return self.parts.counters.drop_named(ice::IceDrop::UnknownUfrag.name());
         };
+        if taken {
+            return self.parts.counters.drop_one(DropReason::AddressTaken);
+        }
         let reply = match peer.session.handle_check(bytes, source, destination, now) {
             Ok(reply) => reply,
             Err(reason) => return self.parts.counters.drop_named(reason.name()),
@@ -109,19 +111,56 @@ impl Shard {
 
     /// From now on datagrams from `address` belong to this peer.
     fn own_address(&mut self, index: usize, address: SocketAddr) {
-        if self.by_address.get(&address) == Some(&index) {
-            return;
+        let in_use = self.peers[index].as_ref().and_then(|peer| peer.session.remote());
+        let (is_new, left) = self.addresses.give(address, index, in_use);
+        if is_new {
+            self.tell_shards(|| Handoff::AddressOwned { address });
         }
-        let Some(peer) = self.peers[index].as_mut() else { return };
-        if peer.addresses.len() >= ADDRESSES_MAX {
-            let oldest = peer.addresses.remove(0);
-            self.by_address.remove(&oldest);
+        if let Some(address) = left {
+            self.tell_shards(|| Handoff::AddressReleased { address });
         }
-        peer.addresses.push(address);
-        self.by_address.insert(address, index);
-        self.foreign.remove(&address);
+    }
+
+    /// Whether somebody else holds the address that a check for this peer came from. Another shard is asked, and releases what is
+    /// not in use any more; a client repeats its checks.
+    fn is_taken(&mut self, index: usize, address: SocketAddr, now: Time) -> bool {
+        match self.addresses.holder(address, index) {
+            None => false,
+            Some(Holder::Peer(other)) => self.is_in_use(address, other, now),
+            Some(Holder::Shard(shard)) => {
+                // A claim that finds no room is made again with the next check.
+                let _ = self
+                    .parts
+                    .mailbox
+                    .send_media(shard, Handoff::AddressClaimed { address });
+                true
+            }
+        }
+    }
+
+    /// Another shard's peer was asked from an address that belongs here.
+    pub(super) fn handle_claim(&mut self, from: WorkerIndex, address: SocketAddr, now: Time) {
+        match self.addresses.peer(address) {
+            Some(index) if self.is_in_use(address, index, now) => {}
+            Some(_) => {
+                self.addresses.release(address);
+                self.tell_shards(|| Handoff::AddressReleased { address });
+            }
+            // It was released, but the notice did not fit.
+            None => self.notice(from, Handoff::AddressReleased { address }),
+        }
+    }
+
+    /// Whether a living peer's media goes by this address. Others that it has shown are free for whoever comes from them.
+    fn is_in_use(&self, address: SocketAddr, index: usize, now: Time) -> bool {
+        let session = self.peers[index].as_ref().map(|peer| &peer.session);
+        session
+            .is_some_and(|session| session.remote() == Some(address) && session.is_connected() && !session.is_dead(now))
+    }
+
+    pub(super) fn tell_shards(&mut self, handoff: impl Fn() -> Handoff) {
         for shard in self.other_shards() {
-            self.notice(shard, Handoff::AddressOwned { address });
+            self.notice(shard, handoff());
         }
     }
 
@@ -137,7 +176,7 @@ impl Shard {
         if was_handed {
             return self.parts.counters.drop_one(DropReason::ForeignUnknown);
         }
-        let Some(owner) = owner.or_else(|| self.foreign.get(&source).copied()) else {
+        let Some(owner) = owner.or_else(|| self.addresses.shard(source)) else {
             return self.parts.counters.drop_named(SessionDrop::AddressUnvalidated.name());
         };
         if owner >= self.parts.shards {

@@ -100,14 +100,9 @@ impl Shard {
                     let (source, destination) = (datagram.source, datagram.destination);
                     self.handle_datagram(true, source, destination, &mut datagram.bytes, now);
                 }
-                Handoff::AddressOwned { address } => {
-                    self.foreign.insert(address, from);
-                }
-                Handoff::AddressReleased { address } => {
-                    if self.foreign.get(&address) == Some(&from) {
-                        self.foreign.remove(&address);
-                    }
-                }
+                Handoff::AddressOwned { address } => self.addresses.handle_owned(address, from),
+                Handoff::AddressReleased { address } => self.addresses.handle_released(address, from),
+                Handoff::AddressClaimed { address } => self.handle_claim(from, address, now),
             }
         }
         true

@@ -46,7 +46,6 @@ impl Shard {
             dtls_role: open.dtls_role,
             dtls_due: None,
             way: None,
-            addresses: Vec::new(),
             part,
             scheduled: None,
             media_seen: false,
@@ -63,13 +62,8 @@ impl Shard {
         let Some(peer) = self.peers[index].take() else { return };
         self.free.push(index);
         self.by_slot.remove(&(peer.key.session_id as u32));
-        for address in &peer.addresses {
-            if self.by_address.get(address) == Some(&index) {
-                self.by_address.remove(address);
-                for shard in self.other_shards() {
-                    self.notice(shard, Handoff::AddressReleased { address: *address });
-                }
-            }
+        for address in self.addresses.forget(index) {
+            self.tell_shards(|| Handoff::AddressReleased { address });
         }
         self.parts.directory.remove(peer.key.session_id);
         self.parts.counters.add(Counter::SessionsClosed, 1);

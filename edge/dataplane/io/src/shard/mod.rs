@@ -4,6 +4,7 @@
 //! in, serves what is due and flushes what is complete. Decisions are the core's; nothing here is shared with another
 //! thread but counters and the rings.
 
+mod addresses;
 mod datagrams;
 mod egress;
 mod fan_out;
@@ -21,14 +22,14 @@ use crate::directory::Directory;
 use crate::dtls::{Dtls, DtlsRole};
 use crate::events::EventSender;
 use crate::features::Features;
-use crate::handoff::{Mailbox, SourceHandle, WorkerIndex};
+use crate::handoff::{Mailbox, SourceHandle};
 use crate::udp::{MediaSocket, Receiver};
+use addresses::Addresses;
 use crossbeam_channel::Receiver as CommandReceiver;
 use egress::Egress;
 use peer::Peer;
 use rooms::{Room, Source};
 use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -125,9 +126,7 @@ pub struct Shard {
     peers: Vec<Option<Box<Peer>>>,
     free: Vec<usize>,
     by_slot: HashMap<u32, usize>,
-    by_address: HashMap<SocketAddr, usize>,
-    /// Addresses whose sessions live in other shards.
-    foreign: HashMap<SocketAddr, WorkerIndex>,
+    addresses: Addresses,
     rooms: HashMap<Arc<str>, Room>,
     sources: HashMap<SourceHandle, Source>,
     /// Sources with packets that wait for their frame's marker, and since when.
@@ -153,8 +152,7 @@ impl Shard {
             peers: Vec::new(),
             free: Vec::new(),
             by_slot: HashMap::new(),
-            by_address: HashMap::new(),
-            foreign: HashMap::new(),
+            addresses: Addresses::default(),
             rooms: HashMap::new(),
             sources: HashMap::new(),
             unflushed: Vec::new(),

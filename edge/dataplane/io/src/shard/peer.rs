@@ -4,7 +4,6 @@ use crate::dtls::{Dtls, DtlsRole};
 use crate::handoff::SourceHandle;
 use crate::shard::timers::PeerKey;
 use crate::udp::Destination;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tradewind_core::receive::ReceiveStats;
@@ -68,8 +67,6 @@ pub struct Peer {
     pub dtls_due: Option<Time>,
     /// Where datagrams go: index of the socket and the kernel's form of the address.
     pub way: Option<(usize, Destination)>,
-    /// Addresses that lead to this peer in the shard's map.
-    pub addresses: Vec<SocketAddr>,
     /// Host or viewer.
     pub part: Part,
     /// The earliest deadline that the shard's timers hold.

@@ -277,6 +277,7 @@ impl Hub {
             Handoff::ForeignDatagram(_)
             | Handoff::AddressOwned { .. }
             | Handoff::AddressReleased { .. }
+            | Handoff::AddressClaimed { .. }
             | Handoff::RepairDelay { .. } => {}
         }
     }
