@@ -306,10 +306,10 @@ impl TrunkNode {
     }
 
     /// Every stream that passes this edge or is wanted here.
-    pub fn stream_snapshots(&self) -> Vec<StreamSnapshot> {
+    pub fn stream_snapshots(&self, now: Time) -> Vec<StreamSnapshot> {
         self.streams
             .values()
-            .map(|stream| self.stream_snapshot(stream))
+            .map(|stream| self.stream_snapshot(stream, now))
             .collect()
     }
 
@@ -500,7 +500,7 @@ impl TrunkNode {
         }
     }
 
-    fn stream_snapshot(&self, stream: &Stream) -> StreamSnapshot {
+    fn stream_snapshot(&self, stream: &Stream, now: Time) -> StreamSnapshot {
         let layers = || stream.source.iter().flat_map(|source| source.layers.values());
         let source = stream.source.as_ref();
         StreamSnapshot {
@@ -512,11 +512,7 @@ impl TrunkNode {
                 .standbys()
                 .into_iter()
                 .find(|edge| stream.upstreams.contains_key(edge)),
-            path: if stream.is_origin(&self.net.own) || stream.active.is_some() {
-                stream.path_through(stream.active.as_deref(), &self.net.own)
-            } else {
-                Vec::new()
-            },
+            path: stream.known_path(&self.net.own, now),
             phase: match (stream.committed, stream.moving.is_some()) {
                 (true, _) if stream.phase.name() == "steady" => "committed",
                 (_, true) if stream.phase.name() == "steady" => "moving",

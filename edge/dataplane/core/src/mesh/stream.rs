@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// A node *has* a stream when its source's heartbeat advanced within this time.
 pub const FRESH: Duration = Duration::from_millis(300);
+/// A path is shown this long after the source's heartbeat last came by it: longer than a fail-over takes.
+const PATH_KNOWN: Duration = Duration::from_secs(1);
 /// Media goes on this long after the last leaf, or each zapping viewer would pay for a subscription.
 pub const LINGER: Duration = Duration::from_secs(10);
 /// Packets of one source that may come before it is announced: half a second of a busy stream.
@@ -255,6 +257,22 @@ impl Stream {
         };
         path.push(own.to_owned());
         path
+    }
+
+    /// The path that media takes, the source's edge first; empty when the parent's word of it is old.
+    pub fn known_path(&self, own: &str, now: Time) -> Vec<String> {
+        let is_known = match self.active.as_ref().and_then(|active| self.upstreams.get(active)) {
+            Some(upstream) => upstream
+                .beat
+                .as_ref()
+                .is_some_and(|beat| now - beat.advanced_at <= PATH_KNOWN),
+            None => self.is_origin(own),
+        };
+        if is_known {
+            self.path_through(self.active.as_deref(), own)
+        } else {
+            Vec::new()
+        }
     }
 
     /// The rest of a path after this edge, when it leads through `next`: the route's own, or a child's.

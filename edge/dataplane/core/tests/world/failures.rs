@@ -172,7 +172,11 @@ fn siblings_that_are_cut_off_do_not_feed_each_other() {
     world.run_ms(4_000);
     let backups = |world: &World| {
         ["fra", "iad"].map(|edge| {
-            world.nodes[edge].node.as_ref().expect("alive").stream_snapshots()[0]
+            world.nodes[edge]
+                .node
+                .as_ref()
+                .expect("alive")
+                .stream_snapshots(world.now)[0]
                 .backup
                 .is_some()
         })

@@ -4,6 +4,7 @@ mod failures;
 mod joins;
 mod net;
 mod sim;
+mod snapshots;
 
 use sim::{AUDIO, ROOM, VIDEO, World};
 use std::time::Duration;
@@ -288,7 +289,7 @@ fn random_world(seed: u64) {
     for edge in names[1..].iter().filter(|edge| **edge != victim) {
         let node = world.nodes[*edge].node.as_ref().expect("alive");
         let stream = node
-            .stream_snapshots()
+            .stream_snapshots(world.now)
             .into_iter()
             .find(|stream| stream.room == ROOM)
             .expect("it watches");

@@ -526,7 +526,7 @@ impl Hub {
             .into_iter()
             .map(|peer| trunk_stats(&peer))
             .collect();
-        let streams = self.node.stream_snapshots().into_iter().map(stream_stats).collect();
+        let streams = self.node.stream_snapshots(now).into_iter().map(stream_stats).collect();
         if let Ok(mut report) = self.link.report.lock() {
             report.trunks = trunks;
             report.streams = streams;
