@@ -1,8 +1,8 @@
 """A host that is FFmpeg: PyAV's WHIP muxer, H.264 and Opus, with the time, a flash and a beep in it.
 
 Run as a process of its own, so that its CPU is its own: `python -m bench.ffmpeg_host --url http://…/whip/room`.
-It writes one JSON line when it begins to send, and one when it ends. FFmpeg ignores key-frame requests; its key frames
-come every `--key-frame-s` seconds.
+It writes one JSON line when it begins to send, one for each flash that it has sent, and one when it ends. FFmpeg
+ignores key-frame requests; its key frames come every `--key-frame-s` seconds.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ def run(url: str, *, token: str, fps: int, seconds: float, key_frame_s: float, f
             for packet in video.encode(frame):
                 container.mux(packet)
             frames += 1
+            if flash and due >= 1 and frames % fps == 1:
+                print(json.dumps({"event": "flash", "unix_ms": time.time() * 1000}), flush=True)
             while audio_samples < frames / fps * _SAMPLE_RATE:
                 mono = _audio_block(audio_samples, flash)
                 block = av.AudioFrame.from_ndarray(np.repeat(mono.T, 2, axis=1).reshape(1, -1), "s16", "stereo")

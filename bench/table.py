@@ -62,6 +62,9 @@ def _beside(report: Mapping[str, Any]) -> list[str]:
             f"{evidence['samples']} samples, {evidence['attempts']} attempts; offered {format_value(rate['offered'])} "
             f"and achieved {format_value(rate['achieved'])} {rate['unit']}"
         )
+    for name, row in (evidence.get("phases") or {}).items():
+        shown = [f"{key} {format_value(value)}" for key, value in row.items()]
+        lines.append(f"{name}: {', '.join(shown)}")
     if used := evidence.get("generator"):
         shown = [
             f"{name} {value:.3g}" if isinstance(value, int | float) else f"{name} {value}"

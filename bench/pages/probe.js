@@ -78,13 +78,18 @@
     const startedAt = unixNow();
     // The sender's reports are made from these timestamps: they must stand on the same clock as the canvas' frames.
     const startedMicros = performance.now() * 1000;
+    const beeps = [];
     let written = 0;
+    let wasLoud = false;
     const write = () => {
       while (startedAt + ((written + block) * 1000) / rate <= unixNow()) {
         const samples = new Float32Array(block);
         for (let index = 0; index < block; index += 1) {
           const position = written + index;
-          const loud = !flash || isFlash(startedAt + (position * 1000) / rate);
+          const at = startedAt + (position * 1000) / rate;
+          const loud = !flash || isFlash(at);
+          if (flash && loud && !wasLoud) beeps.push(at);
+          wasLoud = loud;
           samples[index] = loud ? Math.sin((2 * Math.PI * 1000 * position) / rate) * (flash ? 0.5 : 0.05) : 0;
         }
         writer.write(
@@ -101,7 +106,7 @@
       }
     };
     const timer = setInterval(write, 5);
-    return { track, stop: () => clearInterval(timer) };
+    return { track, beeps, stop: () => clearInterval(timer) };
   };
 
   // A strip of detail that jumps farther than an encoder searches: about 900 kbit/s at 30 frames a second, four packets each,
@@ -133,7 +138,8 @@
     const context = canvas.getContext("2d", { alpha: false });
     const stream = canvas.captureStream(0);
     const track = stream.getVideoTracks()[0];
-    const host = { frames: 0, canvas };
+    const host = { frames: 0, canvas, flashes: [] };
+    let wasFlashing = false;
     const sound = startSound(flash);
     const texture = makeTexture();
     const frame = () => {
@@ -147,6 +153,9 @@
       context.fillStyle = "#101418";
       context.fillRect(((host.frames * 4) % WIDTH) - 8, 90, 8, 50);
       drawClock(context, unixNow());
+      // A flash begins with the first frame that shows it, up to a frame's interval after its beep.
+      if (flashing && !wasFlashing) host.flashes.push(unixNow());
+      wasFlashing = flashing;
       track.requestFrame();
       host.frames += 1;
     };
@@ -189,8 +198,9 @@
   };
 
   window.hostReport = async () => {
-    const report = { frames: window.host.frames, state: window.host.connection.connectionState };
-    for (const entry of (await window.host.connection.getStats()).values()) {
+    const { frames, flashes, sound, connection } = window.host;
+    const report = { frames, flashes, beeps: sound.beeps, state: connection.connectionState };
+    for (const entry of (await connection.getStats()).values()) {
       if (entry.type === "outbound-rtp" && entry.kind === "video") {
         report.video = {
           timestamp: entry.timestamp,
@@ -264,21 +274,28 @@
 
   // Notes when each beep begins, on a thread of its own: at the moment that the player pulls it from its jitter buffer, to
   // which the report adds the way to the loudspeaker. (A WebAudio graph has a queue of its own between the two, which
-  // was seen to grow by 50 ms a minute.)
+  // was seen to grow by 50 ms a minute.) `beeps` is [unix ms, ms that this thread was behind]: blocks come at an even
+  // pace, so that one later than the earliest of the last second, by its place in the sound, waited for this thread.
   const listenTo = (track, viewer) => {
     const code = `onmessage = async ({ data }) => {
       const reader = data.getReader();
+      const leads = [];
       let quietUntil = 0;
+      let played = 0;
       for (;;) {
         const { value, done } = await reader.read();
         if (done) return;
         const pulledAt = Date.now();
+        leads.push(pulledAt - played);
+        if (leads.length > 100) leads.shift();
+        const behind = pulledAt - played - Math.min(...leads);
+        played += (value.numberOfFrames * 1000) / value.sampleRate;
         const samples = new Float32Array(value.numberOfFrames);
         value.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
         for (let index = 0; index < samples.length; index += 1) {
           if (Math.abs(samples[index]) <= 0.1) continue;
           const at = pulledAt + (index * 1000) / value.sampleRate;
-          if (at >= quietUntil) postMessage(at);
+          if (at >= quietUntil) postMessage([at, behind]);
           quietUntil = at + 300;
         }
         value.close();

@@ -65,7 +65,7 @@ class HostRate:
         """From here on."""
         self._before = (await self._host.call("hostReport"))["video"]
 
-    async def end(self) -> dict[str, object]:
+    async def end(self) -> dict[str, Any]:
         """Frames a second, offered and encoded, between `begin` and now."""
         now = (await self._host.call("hostReport"))["video"]
         seconds = (now["timestamp"] - self._before["timestamp"]) / 1000

@@ -14,7 +14,6 @@ from bench.features import apply_without
 from bench.generator_process import longest_pause_ms
 from bench.report import BarSpec, Outcome, Report, judge, percentile
 from bench.scenario import RunOptions, Scenario
-from bench.scenarios.sync import pair
 from bench.world import WorldNotReady
 from edge.settings import EdgeSettings
 
@@ -96,10 +95,6 @@ def test_a_pause_at_the_open_end_counts() -> None:
     assert longest_pause_ms(frames, since_ms=100, until_ms=750) == pytest.approx(567)
     assert longest_pause_ms(frames[:2], since_ms=100, until_ms=4100) == pytest.approx(3967)
     assert longest_pause_ms([], since_ms=0, until_ms=50) == 50
-
-
-def test_a_flash_without_a_beep_is_no_sample() -> None:
-    assert pair([1000.0, 2000.0, 3000.0], [1030.0, 2990.0]) == [30.0, -10.0]
 
 
 def test_every_scenario_can_be_loaded_and_has_bars() -> None:

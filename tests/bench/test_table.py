@@ -58,6 +58,14 @@ def test_several_runs_show_their_median_and_how_many_held() -> None:
     ]
 
 
+def test_each_phase_has_a_row() -> None:
+    report = _report(1.0)
+    report["evidence"]["phases"] = {"ffmpeg": {"p95_ms": 41.25, "lost": 0}, "takeover": {"p95_ms": None, "lost": 40}}
+    lines = format_report(report).splitlines()
+    assert "ffmpeg: p95_ms 41.25, lost 0" in lines
+    assert "takeover: p95_ms –, lost 40" in lines
+
+
 def test_numbers_keep_four_digits_that_count() -> None:
     assert [format_value(value) for value in (0.000672512, 29.926, 312.04, 330158.7)] == [
         "0.0006725",
