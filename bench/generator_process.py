@@ -45,6 +45,10 @@ class GeneratorFailed(RuntimeError):
     """The generator ended or refused; the text has its last words."""
 
 
+class Refused(GeneratorFailed):
+    """The server did not let a session in; the text has its words, or what was missing from its side."""
+
+
 class GeneratorProcess:
     """One generator process. `events` that nobody waits for are kept in order of arrival."""
 
@@ -124,7 +128,7 @@ class Swarm:
         self.pid = process.pid
 
     async def host(self, name: str, url: str, *, token: str = "", packets_per_frame: int = 3) -> float:
-        """Publish; milliseconds until the session was connected. Raises GeneratorFailed with the server's words."""
+        """Publish; milliseconds until the session was connected. Raises Refused with the server's words."""
         return await self._open(
             {
                 "op": "host",
@@ -137,7 +141,7 @@ class Swarm:
         )
 
     async def watch(self, name: str, url: str, *, token: str = "") -> float:
-        """Watch; milliseconds until the session was connected. Raises GeneratorFailed with the server's words."""
+        """Watch; milliseconds until the session was connected. Raises Refused with the server's words."""
         return await self._open({"op": "watch", "id": name, "url": url, "token": token, "seed": self._seed})
 
     async def close(self, name: str) -> None:
@@ -159,7 +163,7 @@ class Swarm:
         await self._process.say(command)
         event = await self._process.expect("opened", "refused", timeout_s=30)
         if event["event"] == "refused":
-            raise GeneratorFailed(str(event["error"]))
+            raise Refused(str(event["error"]))
         return float(event["took_ms"])
 
 

@@ -130,6 +130,11 @@ class World:
         assert self.control is not None
         self.control.process.kill()
 
+    async def control_gone(self) -> dict[str, int | None]:
+        """Wait until the killed control has ended; how it did."""
+        assert self.control is not None
+        return {"pid": self.control.pid, "exit_status": await self.control.process.wait()}
+
     async def restart_control(self) -> None:
         """Start control again, on the ports its edges know."""
         assert self.control is not None

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from bench.client_hello import offered_srtp_profiles
+from bench.generator_process import SRTP_PROFILES
 from bench.network import ViewerNetwork
 from bench.scenario import RunOptions
-from bench.scenarios import failover, forward, latency, offers, outage
-from bench.scenarios.outage import _Watch
+from bench.scenarios import failover, forward, latency, offers
 from tests.peer.dtls import Certificate, Dtls
 
 
@@ -88,20 +88,6 @@ def test_a_failover_whose_fault_was_not_as_told_is_no_proof(
     assert all(words in line for line in found)
 
 
-def test_a_stream_that_never_comes_back_is_an_interruption() -> None:
-    watch = _Watch([0.0, 33.0, 66.0], until_ms=5_000.0)
-    assert max(pause for _, pause in watch.pauses()) == 4934.0
-    assert _Watch([], until_ms=5_000.0).pauses() == []
-
-
-def test_cold_joins_are_cold_by_what_light_allows() -> None:
-    assert outage._rtt_ms("fra") == 160
-    assert outage._rtt_ms("iad") == 230
-    assert outage._had_the_stream({"edge": "fra", "first_frame_ms": 6.0})
-    assert not outage._had_the_stream({"edge": "fra", "first_frame_ms": 165.0})
-    assert not outage._had_the_stream({"edge": "fra", "first_frame_ms": None})
-
-
 def _found(**changes: Any) -> forward._Findings:
     load = {
         "pps_per_busy_core": 300_000.0,
@@ -117,7 +103,7 @@ def _found(**changes: Any) -> forward._Findings:
         floors=[{"pps_per_busy_core": 800_000.0} | changes.get("floor", {})] * 5,
         disturbed=[{}] * changes.get("disturbed", 0),
         end={"asked_again": 200, "sockets": 200, "sockets_with_gro": 0} | changes.get("end", {}),
-        chromium={"srtp_cipher": "SRTP_AEAD_AES_128_GCM", "offered": list(forward.SRTP_PROFILES)}
+        chromium={"srtp_cipher": "SRTP_AEAD_AES_128_GCM", "offered": list(SRTP_PROFILES)}
         | changes.get("chromium", {}),
     )
     if "memory" in changes:
@@ -139,7 +125,7 @@ TOTAL = {"packets": 10_000, "decrypted": 200, "missing": 0, "wrong": 0, "late": 
         ({"memory": {"fewest_packets_per_viewer": 999}}, {}, "memory was read after 999"),
         ({"end": {"sockets_with_gro": 3}}, {}, "UDP_GRO"),
         ({"chromium": {"srtp_cipher": "AES_CM_128_HMAC_SHA1_80"}}, {}, "Chromium itself got"),
-        ({"chromium": {"offered": list(reversed(forward.SRTP_PROFILES))}}, {}, "Chromium offers"),
+        ({"chromium": {"offered": list(reversed(SRTP_PROFILES))}}, {}, "Chromium offers"),
         ({"floor": {"pps_per_busy_core": 599_000.0}}, {}, "bad floor"),
         ({"load": {"generator_cpu_seconds": 12.9}}, {}, "it is the limit"),
         ({"disturbed": 10}, {}, "10 rounds were disturbed"),
