@@ -18,6 +18,9 @@ const PARAMETER_SET_MAX_BYTES: usize = 512;
 /// Encoders use one or two picture parameter sets; ids above this one are not kept.
 const PICTURE_PARAMETER_SETS_MAX: usize = 4;
 
+/// All sets together go out as one packet, which leaves room for headers and a trunk's.
+const AGGREGATE_MAX_BYTES: usize = 1_000;
+
 /// A NAL unit, or the first fragment of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NalUnit<'a> {
@@ -130,7 +133,8 @@ impl ParameterSets {
         !self.sps.is_empty() && self.pps.iter().any(|pps| !pps.is_empty())
     }
 
-    /// One STAP-A payload with all sets, to be sent under the key frame's timestamp without a marker; `None` while incomplete.
+    /// One STAP-A payload with all sets, to be sent under the key frame's timestamp without a marker; `None` while incomplete, or
+    /// too large for a packet.
     pub fn payload(&self) -> Option<Vec<u8>> {
         if !self.is_complete() {
             return None;
@@ -147,8 +151,15 @@ impl ParameterSets {
             payload.extend_from_slice(&u16::try_from(set.len()).unwrap_or(0).to_be_bytes());
             payload.extend_from_slice(set);
         }
-        Some(payload)
+        (payload.len() <= AGGREGATE_MAX_BYTES).then_some(payload)
     }
+}
+
+/// Whether a payload may hold parameter sets; one look at its first byte. Sets in fragments (FU-A) are not looked for: a set is tens
+/// of bytes, and nobody splits those.
+pub fn brings_parameter_sets(payload: &[u8]) -> bool {
+    let kind = payload.first().map_or(0, |header| header & 0x1F);
+    matches!(kind, kind::SPS | kind::PPS | kind::STAP_A)
 }
 
 /// Whether a payload brings its own sequence parameter set.

@@ -1,8 +1,9 @@
 //! What an SFU must see inside payloads: where decoding can start, and what must change when a source does.
 //!
 //! Payload formats only (RFC 6184, RFC 7741, RFC 7587), no pictures. Packets of strangers come in here after decryption, so
-//! nothing panics and nothing allocates per packet, except when parameter sets change.
+//! nothing panics and nothing allocates per packet, except when parameter sets change or are put before a key frame.
 
+pub mod completion;
 pub mod h264;
 pub mod vp8;
 

@@ -12,6 +12,7 @@ mod anything;
 mod leaps;
 mod repairs;
 mod reports;
+mod starts;
 mod switches;
 mod takeovers;
 

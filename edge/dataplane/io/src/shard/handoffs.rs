@@ -2,18 +2,34 @@
 
 use super::Shard;
 use crate::counters::DropReason;
-use crate::handoff::{Handoff, WorkerIndex};
+use crate::handoff::{Handoff, SourceHandle, WorkerIndex};
 use std::sync::Arc;
 use tradewind_core::packet::MediaPacket;
 use tradewind_core::time::Time;
 
 impl Shard {
     /// A packet of a host of this shard.
-    pub(super) fn publish_packet(&mut self, index: usize, track: usize, packet: MediaPacket, now: Time) {
+    pub(super) fn publish_packet(&mut self, index: usize, track: usize, mut packet: MediaPacket, now: Time) {
         let Some(handle) = self.source_of(index, now) else {
             return;
         };
         self.note_first_media(index);
+        let Some(source) = self.sources.get_mut(&handle) else {
+            return;
+        };
+        match source.complete_key_frame(track, &mut packet) {
+            Ok(before) => {
+                if let Some(before) = before {
+                    self.pass_on(handle, track, before, now);
+                }
+                self.pass_on(handle, track, packet, now);
+            }
+            Err(reason) => self.parts.counters.drop_named(reason.name()),
+        }
+    }
+
+    /// Hands a packet to every worker that wants it, and to the viewers here.
+    fn pass_on(&mut self, handle: SourceHandle, track: usize, packet: MediaPacket, now: Time) {
         let packet = Arc::new(packet);
         let Some(source) = self.sources.get(&handle) else {
             return;

@@ -7,10 +7,11 @@ use crate::events::{Event, EventKind};
 use crate::handoff::{Handoff, SourceHandle, WorkerIndex};
 use std::sync::Arc;
 use std::time::Duration;
+use tradewind_core::codec::completion::KeyFrameCompletion;
 use tradewind_core::media_clock::MediaClock;
 use tradewind_core::packet::MediaPacket;
-use tradewind_core::ring::StreamRing;
-use tradewind_core::source::{Codec, SenderClock, SourceId, SourceInfo};
+use tradewind_core::ring::{RingDrop, StreamRing};
+use tradewind_core::source::{Codec, SenderClock, SourceId, SourceInfo, TrackInfo};
 use tradewind_core::time::Time;
 
 /// Key-frame requests of one shard for one track are sent to another worker at most this often; the receive half
@@ -38,6 +39,8 @@ pub struct Source {
     pub host: Option<usize>,
     pub(super) rings: Vec<StreamRing>,
     pub(super) clocks: Vec<Option<SenderClock>>,
+    /// For the H.264 tracks of a host here.
+    completions: Vec<Option<KeyFrameCompletion>>,
     /// What Python was told of the publisher's clock.
     media_clock: MediaClock,
     /// Time in which a loss on its way here is repaired; zero for a host of this edge.
@@ -54,12 +57,18 @@ impl Source {
     fn new(info: Arc<SourceInfo>, owner: WorkerIndex, host: Option<usize>) -> Self {
         let tracks = info.tracks.len();
         let sound = HeldSound::new(&info.tracks);
+        let completion = |track: &TrackInfo| {
+            let wanted = host.is_some() && track.codec == Codec::H264;
+            wanted.then(|| KeyFrameCompletion::new(&track.fmtp))
+        };
+        let completions = info.tracks.iter().map(completion).collect();
         Source {
             info,
             owner,
             host,
             rings: (0..tracks).map(|_| StreamRing::new()).collect(),
             clocks: vec![None; tracks],
+            completions,
             media_clock: MediaClock::default(),
             repair_delay: Duration::ZERO,
             sound,
@@ -76,6 +85,18 @@ impl Source {
     /// Its kept packets, by track.
     pub fn rings(&self) -> &[StreamRing] {
         &self.rings
+    }
+
+    /// Makes a host's packet part of the stream that everybody gets; what comes back goes before it.
+    pub(super) fn complete_key_frame(
+        &mut self,
+        track: usize,
+        packet: &mut MediaPacket,
+    ) -> Result<Option<MediaPacket>, RingDrop> {
+        match self.completions.get_mut(track) {
+            Some(Some(completion)) => completion.handle_packet(packet),
+            _ => Ok(None),
+        }
     }
 
     /// Its codecs as Python sees them.
