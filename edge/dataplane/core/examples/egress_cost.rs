@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tradewind_core::packet::{MediaExtensions, MediaPacket, Ssrc};
 use tradewind_core::ring::StreamRing;
+use tradewind_core::sdp::H264Format;
 use tradewind_core::send::{SendCodec, SendDisabled, SendExtensions, SendHalf, SendParameters, SendTrackParameters};
 use tradewind_core::source::{Codec, MediaKind, SourceId, SourceInfo, TrackInfo};
 use tradewind_core::srtp::{Profile, SealContext};
@@ -27,6 +28,7 @@ fn parameters(viewer: u32, codec: Codec) -> SendParameters {
                 payload_type: 96,
                 rtx_payload_type: Some(97),
                 nack: true,
+                h264: H264Format::default(),
             }],
             ssrc: Ssrc(1_000 + viewer),
             rtx_ssrc: Ssrc(2_000_000 + viewer),

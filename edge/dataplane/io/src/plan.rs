@@ -6,7 +6,7 @@ use tradewind_core::packet::Ssrc;
 use tradewind_core::receive::{
     ReceiveCodec, ReceiveDisabled, ReceiveExtensions, ReceiveParameters, ReceiveTrackParameters,
 };
-use tradewind_core::sdp::{self, PublishMedia, PublishPlan, Remote, ViewMedia, ViewPlan};
+use tradewind_core::sdp::{self, H264Format, PublishMedia, PublishPlan, Remote, ViewMedia, ViewPlan};
 use tradewind_core::send::{SendCodec, SendDisabled, SendExtensions, SendParameters, SendTrackParameters};
 
 /// Random values that the core cannot draw itself.
@@ -96,6 +96,7 @@ fn send_track(media: &ViewMedia, random: &mut impl Random) -> SendTrackParameter
                 payload_type: codec.payload_type,
                 rtx_payload_type: codec.rtx_payload_type.filter(|_| media.rtx_ssrc.is_some()),
                 nack: codec.nack,
+                h264: H264Format::from_fmtp(&codec.fmtp),
             })
             .collect(),
         ssrc: media.ssrc,

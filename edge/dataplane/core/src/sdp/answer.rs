@@ -97,7 +97,7 @@ pub fn answer_view(
         let extensions = select::extensions(section, Role::Viewer);
         codecs.iter_mut().for_each(|codec| codec.transport_cc = false);
         writer.accept(section, &codecs, &extensions, Role::Viewer);
-        // Whoever takes the first of a codec gets the H.264 that fits every publisher; the answer keeps the client's order.
+        // Of those that fit a host's stream alike the first is used: one that fits every host. The answer keeps the client's order.
         codecs.sort_by_key(|one| one.codec == Codec::H264 && packetization_mode(&one.fmtp) == 0);
         let has_rtx = codecs.iter().any(|codec| codec.rtx_payload_type.is_some());
         let (ssrc, rtx_ssrc) = match kind {

@@ -30,6 +30,37 @@ pub fn h264_profile(fmtp: &str) -> u8 {
         .unwrap_or(0x42)
 }
 
+/// What format parameters of H.264 say that decides who can take whose stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct H264Format {
+    /// RFC 6184 §6.2: 1 allows aggregates and fragments.
+    pub packetization_mode: u8,
+    /// profile_idc.
+    pub profile: u8,
+}
+
+impl H264Format {
+    /// Reads the format parameters of one payload type.
+    pub fn from_fmtp(fmtp: &str) -> Self {
+        H264Format {
+            packetization_mode: packetization_mode(fmtp),
+            profile: h264_profile(fmtp),
+        }
+    }
+
+    /// Which of a receiver's payload types a stream of this format goes out under; `None` when it cannot take the stream.
+    ///
+    /// The packetization-mode must allow the stream's; a matching profile is preferred and never required, because what decoders
+    /// accept is wider than what offers say (FFmpeg states levels nobody offers).
+    pub fn choose<T>(self, offered: impl Iterator<Item = (T, H264Format)>) -> Option<T> {
+        // A receiver of mode 1 also takes the single NAL units of mode 0 (RFC 6184 §6.3).
+        offered
+            .filter(|(_, format)| format.packetization_mode >= self.packetization_mode)
+            .min_by_key(|(_, format)| format.profile != self.profile)
+            .map(|(chosen, _)| chosen)
+    }
+}
+
 /// Parameter sets sent out of band, decoded: `sprop-parameter-sets=base64,base64` (RFC 6184 §8.1).
 ///
 /// Sets that are not base64 are left out; the stream usually repeats them anyway.

@@ -17,7 +17,7 @@ mod trickle;
 mod tests;
 
 pub use answer::{LocalParameters, ViewParameters, answer_publish, answer_view};
-pub use fmtp::{parameter as fmtp_parameter, sprop_parameter_sets};
+pub use fmtp::{H264Format, parameter as fmtp_parameter, sprop_parameter_sets};
 pub use offer::Offer;
 pub use plan::{
     DtlsRole, ExtensionIds, Fingerprint, FingerprintAlgorithm, NegotiatedCodec, PublishMedia, PublishPlan, Remote,

@@ -1,7 +1,7 @@
 //! What a session needs to know after an answer has been given.
 
 use crate::packet::Ssrc;
-use crate::sdp::fmtp;
+use crate::sdp::fmtp::H264Format;
 use crate::source::{Codec, MediaKind};
 
 /// Hash of the peer's certificate as its offer states it (RFC 8122 §5).
@@ -142,20 +142,13 @@ pub struct ViewPlan {
 
 impl ViewMedia {
     /// Under which of the viewer's payload types a track goes out; `None` when the viewer cannot take it.
-    ///
-    /// H.264 needs the viewer's packetization-mode to allow the publisher's; a matching profile is preferred and never
-    /// required, because what decoders accept is wider than what offers say (FFmpeg states levels nobody offers).
     pub fn codec_for(&self, codec: Codec, track_fmtp: &str) -> Option<&NegotiatedCodec> {
         let mut candidates = self.codecs.iter().filter(|offered| offered.codec == codec);
         if codec != Codec::H264 {
             return candidates.next();
         }
-        let mode = fmtp::packetization_mode(track_fmtp);
-        let profile = fmtp::h264_profile(track_fmtp);
-        // A receiver of mode 1 also takes the single NAL units of mode 0 (RFC 6184 §6.3).
-        candidates
-            .filter(|offered| fmtp::packetization_mode(&offered.fmtp) >= mode)
-            .min_by_key(|offered| fmtp::h264_profile(&offered.fmtp) != profile)
+        H264Format::from_fmtp(track_fmtp)
+            .choose(candidates.map(|offered| (offered, H264Format::from_fmtp(&offered.fmtp))))
     }
 }
 

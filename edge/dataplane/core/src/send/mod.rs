@@ -6,6 +6,7 @@
 //! The driver, per packet of a source: insert it into the stream's ring, then `write` it for each viewer. What `write` holds back
 //! for pacing, replays and retransmissions come out of `poll_packet`, again and again until `None`, at each `poll_timeout`.
 
+mod codec;
 mod header;
 mod history;
 mod numbering;
@@ -19,9 +20,10 @@ mod track;
 use crate::packet::{MediaPacket, Ssrc};
 use crate::ring::StreamRing;
 use crate::rtcp::{self, NackedNumbers, Rtcp, RtcpError};
-use crate::source::{Codec, MediaKind, SenderClock, SourceInfo};
+use crate::source::{MediaKind, SenderClock, SourceInfo};
 use crate::srtp::SealContext;
 use crate::time::Time;
+pub use codec::SendCodec;
 use pace::Pacer;
 use report::ReportClock;
 use std::collections::VecDeque;
@@ -81,19 +83,6 @@ pub struct SendTrackParameters {
     pub first_timestamp: u32,
 }
 
-/// One codec of an m-line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SendCodec {
-    /// What it carries.
-    pub codec: Codec,
-    /// The viewer's payload type.
-    pub payload_type: u8,
-    /// The RTX payload type whose `apt` is this one.
-    pub rtx_payload_type: Option<u8>,
-    /// Generic NACK was agreed.
-    pub nack: bool,
-}
-
 /// Ids of header extensions that the viewer understands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendExtensions {
@@ -116,7 +105,7 @@ pub struct SendExtensions {
 pub enum SendDrop {
     /// The viewer watches no such track of this source.
     NoTrack,
-    /// The viewer does not take the track's codec.
+    /// The viewer does not take the track's codec, or not in the track's packetization-mode.
     NoCodec,
     /// Video before the first key frame for this viewer.
     AwaitingKeyFrame,

@@ -2,7 +2,8 @@ use super::*;
 use crate::packet::MediaExtensions;
 use crate::rtcp::{ReceptionReport, SenderReport, write_fir, write_nack, write_pli, write_receiver_report};
 use crate::rtp::RtpHeader;
-use crate::source::{SourceId, TrackInfo};
+use crate::sdp::H264Format;
+use crate::source::{Codec, SourceId, TrackInfo};
 use crate::srtp::{OpenContext, Profile};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ fn codec(codec: Codec, payload_type: u8, rtx_payload_type: Option<u8>) -> SendCo
         payload_type,
         rtx_payload_type,
         nack: rtx_payload_type.is_some(),
+        h264: H264Format::from_fmtp("packetization-mode=1;profile-level-id=42e01f"),
     }
 }
 

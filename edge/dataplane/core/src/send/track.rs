@@ -144,7 +144,7 @@ impl TrackSender {
             return false;
         };
         let codec = source.tracks[index].codec;
-        self.codec = self.codecs.iter().find(|candidate| candidate.codec == codec).copied();
+        self.codec = SendCodec::choose(&self.codecs, &source.tracks[index]);
         if self.codec.is_none() {
             self.phase = Phase::Idle(SendDrop::NoCodec);
             return false;

@@ -1,4 +1,4 @@
-//! What a viewer starts with when it joins an H.264 stream.
+//! What a viewer starts with when it joins an H.264 stream, and under which payload type.
 
 use super::*;
 use crate::codec::completion::KeyFrameCompletion;
@@ -95,4 +95,42 @@ fn after_a_takeover_the_new_hosts_sets_come_first() {
     }
     starts_with_sets(&got);
     assert_eq!((got[0].number, got[0].payload_type), (0x7FFF, 102));
+}
+
+#[test]
+fn h264_goes_out_under_the_payload_type_whose_mode_and_profile_fit() {
+    let offered = |payload_type, fmtp: &str| SendCodec {
+        h264: H264Format::from_fmtp(fmtp),
+        ..codec(Codec::H264, payload_type, None)
+    };
+    let mut parameters = parameters();
+    parameters.tracks[VIDEO].codecs = vec![
+        offered(102, "packetization-mode=0;profile-level-id=42001f"),
+        offered(104, "packetization-mode=1;profile-level-id=42001f"),
+        offered(116, "packetization-mode=1;profile-level-id=4d001f"),
+    ];
+    let sent_as = |parameters: &SendParameters, fmtp: &str| {
+        let mut description = source(1, Codec::H264);
+        description.tracks[VIDEO].fmtp = fmtp.into();
+        let mut world = World::new(parameters.clone());
+        world
+            .half
+            .switch_source(&description, &[None, None], &world.rings, at(0));
+        let sent = world.write(VIDEO, video(1, 0, b"K"), 0)?;
+        Ok(sent.map(|packet| packet.payload_type))
+    };
+    for (fmtp, payload_type) in [
+        ("packetization-mode=1;profile-level-id=4d0028", 116),
+        ("packetization-mode=1;profile-level-id=42e01f", 104),
+        ("packetization-mode=1;profile-level-id=64000d", 104),
+        ("packetization-mode=0;profile-level-id=42e01f", 102),
+        ("", 102),
+    ] {
+        assert_eq!(sent_as(&parameters, fmtp), Ok(Some(payload_type)), "{fmtp}");
+    }
+    parameters.tracks[VIDEO].codecs.truncate(1);
+    assert_eq!(
+        sent_as(&parameters, "packetization-mode=1;profile-level-id=42e01f"),
+        Err(SendDrop::NoCodec)
+    );
 }
