@@ -78,7 +78,7 @@ class Event:
     session_closed     session_id, room, role, reason
     source_started     room, incarnation, codecs (local publisher has sent its first packet)
     source_stopped     room, incarnation, reason
-    source_warning     room, incarnation, reason (e.g. key_frame_interval)
+    source_warning     room, incarnation, reason (key_frame_interval, b_frames)
     source_clock       room, incarnation, media_time_ms (what a local publisher's clock shows, from its sender reports:
                        at first, when it was set, and every 10 s)
     source_seen        room, incarnation, peer (a remote source became available here through peer)

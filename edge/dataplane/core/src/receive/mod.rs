@@ -198,6 +198,11 @@ pub enum ReceiveEvent {
         /// The track's index.
         track: usize,
     },
+    /// The host sends B-frames, which players show out of order; told once per track.
+    BFrames {
+        /// The track's index.
+        track: usize,
+    },
 }
 
 /// How long a host may take to answer a key-frame request before its operator is warned.
@@ -320,6 +325,7 @@ impl ReceiveHalf {
         if key_frame_start && track.handle_key_frame(header.timestamp) {
             self.stats.key_frames += 1;
         }
+        let has_b_frames = codec == Codec::H264 && track.handle_h264(payload);
         self.stats.packets += 1;
         self.stats.bytes += payload.len() as u64;
         let packet = MediaPacket {
@@ -334,6 +340,9 @@ impl ReceiveHalf {
             extensions: extensions.media,
             payload: Bytes::copy_from_slice(payload),
         };
+        if has_b_frames {
+            self.push_event(ReceiveEvent::BFrames { track: binding.track });
+        }
         Ok(Some((binding.track, packet)))
     }
 

@@ -261,6 +261,25 @@ fn a_host_that_ignores_requests_is_told_of_once() {
 }
 
 #[test]
+fn a_host_that_sends_b_frames_is_told_of_once() {
+    let h264 = |number: u64, payload: &[u8]| rtp(VIDEO, 102, number, 3_000 * number as u32, &[], payload);
+    let mut half = ReceiveHalf::new(parameters());
+    // slice_type 5, a P slice; then 6 and 1, both B, the last as the first fragment of a slice.
+    for (number, payload) in [
+        (1, &[0x41, 0b1001_1000][..]),
+        (2, &[0x01, 0b1001_1100]),
+        (3, &[0x1c, 0x81, 0b1010_0000]),
+    ] {
+        half.handle_rtp(&h264(number, payload), number, at(number)).unwrap();
+        let expected = (number == 2).then_some(ReceiveEvent::BFrames { track: 1 });
+        assert_eq!(half.poll_event(), expected, "packet {number}");
+    }
+    let mut half = ReceiveHalf::new(parameters());
+    half.handle_rtp(&video(1, &[0x01, 0b1001_1100]), 1, at(0)).unwrap();
+    assert_eq!(half.poll_event(), None, "VP8 has none");
+}
+
+#[test]
 fn sender_reports_give_clocks_and_are_answered_with_their_delay() {
     let mut half = ReceiveHalf::new(parameters());
     half.handle_rtp(&video(1, KEY), 1, at(0)).unwrap();

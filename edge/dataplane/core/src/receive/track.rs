@@ -3,6 +3,7 @@
 use super::nack::NackList;
 use super::window::{Arrival, ReceiveWindow};
 use super::{KEY_FRAME_PATIENCE, ReceiveCodec, ReceiveDrop, ReceiveStats, ReceiveTrackParameters};
+use crate::codec::h264;
 use crate::packet::Ssrc;
 use crate::rtcp::ReceptionReport;
 use crate::source::{Codec, MediaKind};
@@ -55,6 +56,7 @@ pub(super) struct TrackReceiver {
     nacks: NackList,
     reception: Reception,
     key_frames: KeyFrameRequests,
+    b_frames_told: bool,
 }
 
 impl TrackReceiver {
@@ -67,6 +69,7 @@ impl TrackReceiver {
             nacks: NackList::default(),
             reception: Reception::default(),
             key_frames: KeyFrameRequests::default(),
+            b_frames_told: false,
         }
     }
 
@@ -202,6 +205,13 @@ impl TrackReceiver {
         self.key_frames.wanted = false;
         self.key_frames.unanswered_since = None;
         self.key_frames.last_timestamp.replace(timestamp) != Some(timestamp)
+    }
+
+    /// Looks for B-frames; `true` for the first that is found.
+    pub(super) fn handle_h264(&mut self, payload: &[u8]) -> bool {
+        let found = !self.b_frames_told && h264::is_b_slice_start(payload);
+        self.b_frames_told |= found;
+        found
     }
 
     /// The request that goes out now.

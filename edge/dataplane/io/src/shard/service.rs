@@ -118,15 +118,26 @@ impl Shard {
                         return self.close(index, "peer_goodbye", now);
                     }
                 }
-                ReceiveEvent::KeyFrameIgnored { .. } => self.parts.events.send(Event {
-                    kind: EventKind::SourceWarning,
-                    room,
-                    incarnation: *incarnation,
-                    reason: "key_frame_interval".to_owned(),
-                    ..Event::default()
-                }),
+                ReceiveEvent::KeyFrameIgnored { .. } => {
+                    let incarnation = *incarnation;
+                    self.warn_of_host(room, incarnation, "key_frame_interval");
+                }
+                ReceiveEvent::BFrames { .. } => {
+                    let incarnation = *incarnation;
+                    self.warn_of_host(room, incarnation, "b_frames");
+                }
             }
         }
+    }
+
+    fn warn_of_host(&self, room: String, incarnation: u64, reason: &str) {
+        self.parts.events.send(Event {
+            kind: EventKind::SourceWarning,
+            room,
+            incarnation,
+            reason: reason.to_owned(),
+            ..Event::default()
+        });
     }
 
     fn serve_viewer(&mut self, index: usize, now: Time) {
