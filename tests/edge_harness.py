@@ -59,6 +59,7 @@ class FakePacketPath:
         self.unreachable: set[str] = set()
         self.refuse: OfferRefused | None = None
         self.answer = "v=0\r\n"
+        self.left_out: tuple[str, ...] = ()
         self.on_send: Callable[[str, str, bytes], None] = lambda room, peer, payload: None
 
     def publish(self, room: str, offer: bytes, incarnation: int) -> Answer:
@@ -91,7 +92,7 @@ class FakePacketPath:
         self.offers.append((role, room, offer, incarnation))
         session_id = next(self.ids)
         self.open.add(session_id)
-        return Answer(session_id, self.answer)
+        return Answer(session_id, self.answer, self.left_out)
 
     def _maybe_refuse(self) -> None:
         refusal, self.refuse = self.refuse, None

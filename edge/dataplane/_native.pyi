@@ -56,6 +56,8 @@ class SessionAnswer:
     def ice_ufrag(self) -> str: ...
     @property
     def ice_pwd(self) -> str: ...
+    @property
+    def left_out(self) -> list[str]: ...  # kinds that a viewer asks for in no codec that is forwarded: audio, video
 
 OFFER_REASONS: tuple[str, ...]
 """Every reason of an `OfferRejected`."""

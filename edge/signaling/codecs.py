@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 KINDS: Final = {"opus": "audio", "h264": "video", "vp8": "video"}
 """Everything that is forwarded, by the names of SDP in small letters."""
 
 
-def lacking_codec(answer: str, sent: Iterable[str]) -> str:
-    """The first codec of `sent` that the answer does not take although it takes its kind; empty when there is none.
+def lacking_codec(answer: str, left_out: Collection[str], sent: Iterable[str]) -> str:
+    """The first codec of `sent` that the answer does not take although its kind was asked for; empty when none lacks.
 
-    A kind that is not taken at all was not asked for, or has no codec that is forwarded: that is the packet path's to
-    judge.
+    A kind that the answer does not take was not asked for, unless it is among `left_out`: then none of the codecs that
+    were offered is forwarded.
     """
     taken: dict[str, set[str]] = {}
     kind = ""
@@ -28,6 +28,6 @@ def lacking_codec(answer: str, sent: Iterable[str]) -> str:
             taken[kind].add(line.partition(" ")[2].partition("/")[0].lower())
     for codec in sent:
         kind = KINDS.get(codec, "")
-        if kind in taken and codec not in taken[kind]:
+        if kind in left_out or (kind in taken and codec not in taken[kind]):
             return codec
     return ""

@@ -151,7 +151,7 @@ class SessionEndpoint:
         Raises OfferRefused.
         """
         answer = self._port.view(room, offer)
-        lacking = lacking_codec(answer.sdp, self._codecs_elsewhere(room))
+        lacking = lacking_codec(answer.sdp, answer.left_out, self._codecs_elsewhere(room))
         if lacking:
             self._port.close_session(answer.session_id, "deleted")
             detail = f"The room is sent in {lacking.upper()} and the offer has no payload type for it; offer it."

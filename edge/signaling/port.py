@@ -56,6 +56,8 @@ class Answer:
 
     session_id: int
     sdp: str
+    left_out: tuple[str, ...] = ()
+    """Kinds (audio, video) that a viewer asks for in none of the codecs that are forwarded."""
 
 
 class SessionPort(Protocol):
@@ -97,7 +99,7 @@ class NativeSessions:
             answer = self._dataplane.view(room, offer)
         except self._rejected as error:
             raise _refused(error) from None
-        return Answer(answer.session_id, answer.sdp)
+        return Answer(answer.session_id, answer.sdp, tuple(answer.left_out))
 
     def check_candidates(self, session_id: int, fragment: bytes) -> None:
         """See SessionPort."""

@@ -31,19 +31,25 @@ def answer(*, audio: str = "111 opus/48000/2", video: str = "96 VP8/90000", vide
         (answer(video="98 h264/90000"), ""),
         (answer(video="99 rtx/90000"), "h264"),
         (answer(audio="0 PCMU/8000", video="98 H264/90000"), "opus"),
-        # Sound alone was asked for, or is all that this viewer can take.
+        # Sound alone was asked for.
         (answer(video=""), ""),
         (answer(video_port=0), ""),
         ("v=0\r\n", ""),
     ],
 )
 def test_a_kind_that_is_taken_lacks_what_its_codecs_do_not_name(text: str, lacking: str) -> None:
-    assert lacking_codec(text, ("h264", "opus")) == lacking
+    assert lacking_codec(text, (), ("h264", "opus")) == lacking
+
+
+def test_a_kind_that_was_asked_for_in_no_codec_of_ours_lacks_what_is_sent() -> None:
+    sound_alone = answer(video_port=0)
+    assert lacking_codec(sound_alone, ("video",), ("opus", "h264")) == "h264"
+    assert lacking_codec(sound_alone, ("video",), ("opus",)) == "", "the room has no picture"
 
 
 def test_nothing_lacks_while_nobody_knows_what_is_sent() -> None:
-    assert lacking_codec(answer(), ()) == ""
-    assert lacking_codec(answer(), ("a codec of tomorrow",)) == ""
+    assert lacking_codec(answer(), (), ()) == ""
+    assert lacking_codec(answer(), (), ("a codec of tomorrow",)) == ""
 
 
 async def test_the_first_viewer_at_an_edge_is_told_of_the_rooms_codec(tmp_path: Path) -> None:
@@ -59,6 +65,12 @@ async def test_the_first_viewer_at_an_edge_is_told_of_the_rooms_codec(tmp_path: 
         assert edge.metric("tradewind_http_refused_total", surface="whep", reason="no_common_codec") == 1
         assert (await http.post("/whep/other", content=b"offer", headers=SDP)).status_code == 201
         assert (await http.post("/whip/demo", content=b"offer", headers=SDP)).status_code == 201
+
+        edge.path.answer, edge.path.left_out = answer(video_port=0), ("video",)
+        assert (await http.post("/whep/demo", content=b"offer", headers=SDP)).status_code == 406
+        assert (await http.post("/whep/other", content=b"offer", headers=SDP)).status_code == 201
+        edge.path.left_out = ()
+        assert (await http.post("/whep/demo", content=b"offer", headers=SDP)).status_code == 201
 
         edge.path.answer = answer(video="96 VP8/90000, 98 H264/90000")
         assert (await http.post("/whep/demo", content=b"offer", headers=SDP)).status_code == 201

@@ -11,6 +11,16 @@ pub enum MediaKind {
     Video,
 }
 
+impl MediaKind {
+    /// The kind's name in SDP.
+    pub const fn name(self) -> &'static str {
+        match self {
+            MediaKind::Audio => "audio",
+            MediaKind::Video => "video",
+        }
+    }
+}
+
 /// Codecs that are forwarded.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Codec {

@@ -148,6 +148,7 @@ pub struct SessionAnswer {
     sdp: String,
     ice_ufrag: String,
     ice_pwd: String,
+    left_out: Vec<&'static str>,
 }
 
 impl From<io::SessionAnswer> for SessionAnswer {
@@ -157,6 +158,7 @@ impl From<io::SessionAnswer> for SessionAnswer {
             sdp: answer.sdp,
             ice_ufrag: answer.ice_ufrag,
             ice_pwd: answer.ice_pwd,
+            left_out: answer.left_out,
         }
     }
 }

@@ -79,7 +79,8 @@ pub fn answer_publish(offer: &Offer, local: &LocalParameters) -> Result<(String,
 
 /// Answers a WHEP offer: every usable section `sendonly`, with every codec that can be forwarded.
 ///
-/// When the current tracks are known, a viewer that offers a kind but cannot take today's codec of it gets a 406.
+/// When the current tracks are known, a viewer that asks for a kind but cannot take today's codec of it gets a 406. Who wants
+/// sound alone leaves the video section out, or closes it.
 pub fn answer_view(
     offer: &Offer,
     local: &LocalParameters,
@@ -114,12 +115,17 @@ pub fn answer_view(
             rtx_ssrc,
         });
     }
+    let taken: Vec<MediaKind> = media.iter().map(|media| media.kind).collect();
     let plan = ViewPlan {
         remote,
+        left_out: asked_for(offer)
+            .map(|(kind, _)| kind)
+            .filter(|kind| !taken.contains(kind))
+            .collect(),
         media,
         cname: parameters.cname.clone(),
     };
-    check_tracks(&plan, parameters.tracks)?;
+    check_tracks(offer, &plan, parameters.tracks)?;
     Ok((writer.text, plan))
 }
 
@@ -177,8 +183,23 @@ fn no_codec(section: &MediaSection) -> SdpError {
     ))
 }
 
-fn check_tracks(plan: &ViewPlan, tracks: &[TrackInfo]) -> Result<(), SdpError> {
+/// Sections of a viewer that are open for audio or video from here.
+fn asked_for(offer: &Offer) -> impl Iterator<Item = (MediaKind, &MediaSection)> {
+    let open = offer
+        .sections
+        .iter()
+        .filter(|section| select::flows(offer, section, Role::Viewer));
+    open.filter_map(|section| Some((section.kind()?, section)))
+}
+
+fn check_tracks(offer: &Offer, plan: &ViewPlan, tracks: &[TrackInfo]) -> Result<(), SdpError> {
     for track in tracks {
+        let kind = track.codec.kind();
+        if plan.left_out.contains(&kind)
+            && let Some((_, section)) = asked_for(offer).find(|(asked, _)| *asked == kind)
+        {
+            return Err(no_codec(section));
+        }
         let Some(media) = plan.media.iter().find(|media| media.kind == track.codec.kind()) else {
             continue;
         };
@@ -352,10 +373,7 @@ impl<'a> Writer<'a> {
 
     /// One media stream for both tracks, so that players synchronise them (RFC 8830, RFC 5576).
     fn announce_stream(&mut self, cname: &str, kind: MediaKind, ssrc: Ssrc, rtx_ssrc: Option<Ssrc>) {
-        let track = match kind {
-            MediaKind::Audio => "audio",
-            MediaKind::Video => "video",
-        };
+        let track = kind.name();
         self.line(format_args!("a=msid:{cname} {track}"));
         if let Some(rtx) = rtx_ssrc {
             self.line(format_args!("a=ssrc-group:FID {} {}", ssrc.0, rtx.0));

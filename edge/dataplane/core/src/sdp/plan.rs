@@ -136,6 +136,8 @@ pub struct ViewPlan {
     pub remote: Remote,
     /// Accepted sections in offer order: at most one audio and one video.
     pub media: Vec<ViewMedia>,
+    /// Kinds that the offer asks for in none of the codecs that are forwarded.
+    pub left_out: Vec<MediaKind>,
     /// RTCP CNAME of both tracks.
     pub cname: String,
 }

@@ -385,6 +385,49 @@ fn one_usable_kind_is_enough_for_a_viewer() {
     assert_eq!(plan.media[0].kind, MediaKind::Video);
 }
 
+#[test]
+fn a_viewer_who_asks_for_the_rooms_picture_without_a_common_codec_is_refused() {
+    let track = |codec| TrackInfo {
+        codec,
+        fmtp: String::new(),
+        ssrc: None,
+    };
+    let both = [track(Codec::Opus), track(Codec::Vp8)];
+    let answered = |offer: &str, tracks: &[TrackInfo]| {
+        answer_view(
+            &Offer::parse(offer.as_bytes()).unwrap(),
+            &local(),
+            &view_parameters(tracks),
+        )
+    };
+    let without_vp8 = small(|offer| offer.replace("VP8", "VP9"));
+    let error = answered(&without_vp8, &both).unwrap_err();
+    assert_eq!((error.status, error.reason), (406, "no_common_codec"));
+    assert!(error.detail.contains("video section offers VP9"), "{}", error.detail);
+    let without_opus = small(|offer| offer.replace("opus", "PCMU"));
+    assert_eq!(answered(&without_opus, &both).unwrap_err().status, 406);
+
+    // Where nobody knows what is sent, or the room has no picture, the plan says what was left out.
+    for tracks in [&both[..0], &both[..1]] {
+        let (_, plan) = answered(&without_vp8, tracks).unwrap();
+        assert_eq!((plan.media.len(), plan.left_out), (1, vec![MediaKind::Video]));
+    }
+    // Who wants sound alone closes the section, one way or the other, or has none.
+    let (audio, _) = without_vp8.split_once("m=video").unwrap();
+    for offer in [
+        without_vp8.replace("m=video 9", "m=video 0"),
+        without_vp8.replace("a=mid:v\r\na=sendrecv", "a=mid:v\r\na=inactive"),
+        audio.replace("BUNDLE a v", "BUNDLE a"),
+    ] {
+        let (_, plan) = answered(&offer, &both).expect(&offer);
+        assert_eq!((plan.media.len(), plan.left_out.len()), (1, 0));
+    }
+    // A second picture is left out too, and nothing lacks.
+    let second = "m=video 9 UDP/TLS/RTP/SAVPF 97\r\na=mid:w\r\na=rtcp-mux\r\na=rtpmap:97 VP9/90000\r\n";
+    let two = small(|offer| offer.replace("BUNDLE a v", "BUNDLE a v w")) + second;
+    assert_eq!(answered(&two, &both).unwrap().1.left_out, []);
+}
+
 /// RFC 9725 §4.4.3: no partly successful publications.
 #[test]
 fn a_host_is_taken_with_all_that_it_sends_or_not_at_all() {

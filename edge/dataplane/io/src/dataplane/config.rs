@@ -66,6 +66,8 @@ pub struct SessionAnswer {
     pub ice_ufrag: String,
     /// Our ICE password.
     pub ice_pwd: String,
+    /// Kinds that a viewer asks for in none of the codecs that are forwarded: audio, video.
+    pub left_out: Vec<&'static str>,
 }
 
 /// An offer that cannot be answered.

@@ -262,7 +262,7 @@ impl Dataplane {
         };
         let (answer, plan) = sdp::answer_view(&offer, &local, &parameters)?;
         let half = SendHalf::new(plan::send_parameters(&plan, self.features, &mut SystemRandom));
-        self.open(
+        let opened = self.open(
             room,
             shard,
             local,
@@ -270,7 +270,11 @@ impl Dataplane {
             Half::Viewer(Box::new(half)),
             0,
             answer,
-        )
+        )?;
+        Ok(SessionAnswer {
+            left_out: plan.left_out.iter().map(|kind| kind.name()).collect(),
+            ..opened
+        })
     }
 
     fn offer_limits(&self) -> sdp::OfferLimits {
@@ -371,6 +375,7 @@ impl Dataplane {
             sdp,
             ice_ufrag: local.ufrag,
             ice_pwd: local.pwd,
+            left_out: Vec::new(),
         })
     }
 
