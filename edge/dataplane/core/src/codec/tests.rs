@@ -137,6 +137,20 @@ fn short_picture_ids_wrap_at_seven_bits_and_stay_short() {
     assert_eq!(payload, packet(0x01));
 }
 
+#[test]
+fn short_picture_ids_go_on_from_the_newest_after_a_wrap() {
+    let packet = |id: u8| [0x90, 0x80, id & 0x7F, 0x11];
+    let mut continuity = Continuity::default();
+    for id in 100..=140 {
+        continuity.rewrite(&mut packet(id));
+    }
+    continuity.rewrite(&mut packet(120)); // late
+    continuity.restart(&packet(50));
+    let mut payload = packet(50);
+    continuity.rewrite(&mut payload);
+    assert_eq!(payload, packet(141));
+}
+
 proptest! {
     #[test]
     fn arbitrary_payloads_never_panic(payload in proptest::collection::vec(any::<u8>(), 0..64), shift: (u16, u8, u8)) {

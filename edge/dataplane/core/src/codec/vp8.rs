@@ -44,8 +44,16 @@ impl PictureId {
 
     const fn with_value(self, value: u16) -> Self {
         match self {
-            PictureId::Short(_) => PictureId::Short((value & 0x7F) as u8),
-            PictureId::Long(_) => PictureId::Long(value & 0x7FFF),
+            PictureId::Short(_) => PictureId::Short((value & self.highest()) as u8),
+            PictureId::Long(_) => PictureId::Long(value & self.highest()),
+        }
+    }
+
+    /// The highest number of this width; the one after it is 0.
+    const fn highest(self) -> u16 {
+        match self {
+            PictureId::Short(_) => 0x7F,
+            PictureId::Long(_) => 0x7FFF,
         }
     }
 }
@@ -160,16 +168,16 @@ impl Continuity {
             return self.shift;
         };
         apply(&descriptor, self.shift, payload);
-        let sent =
-            |value: Option<PictureId>| value.map_or(0, |id| id.value().wrapping_add(self.shift.picture_id) & 0x7FFF);
+        let circle = descriptor.picture_id.map_or(0x7FFF, PictureId::highest);
+        let sent = |id: PictureId| id.value().wrapping_add(self.shift.picture_id) & circle;
         let now = Numbers {
-            picture_id: sent(descriptor.picture_id),
+            picture_id: descriptor.picture_id.map_or(0, sent),
             tl0_pic_idx: descriptor.tl0_pic_idx.unwrap_or(0).wrapping_add(self.shift.tl0_pic_idx),
             key_idx: descriptor.key_idx.unwrap_or(0).wrapping_add(self.shift.key_idx) & 0x1F,
         };
         let last = self.last.get_or_insert(now);
         // A late packet must not set the count back: what is less than half the circle ahead is newer.
-        if now.picture_id.wrapping_sub(last.picture_id) & 0x7FFF < 0x4000 {
+        if now.picture_id.wrapping_sub(last.picture_id) & circle <= circle / 2 {
             *last = now;
         }
         self.shift
