@@ -28,8 +28,12 @@ _ACHIEVED_MIN_RATIO: Final = 0.9
 
 
 def missing(evidence: Mapping[str, object], required: Sequence[str] = ()) -> list[str]:
-    """Names that are not there, or empty."""
-    return [f"evidence missing: {key}" for key in (*COMMON, *required) if not evidence.get(key)]
+    """Names that are not there, or empty. No samples of many attempts are something that was found."""
+    return [
+        f"evidence missing: {key}"
+        for key in (*COMMON, *required)
+        if not evidence.get(key) and not (key == "samples" and evidence.get(key) == 0)
+    ]
 
 
 def contradictions(evidence: Mapping[str, Any]) -> list[str]:

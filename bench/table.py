@@ -62,6 +62,8 @@ def _beside(report: Mapping[str, Any]) -> list[str]:
             f"{evidence['samples']} samples, {evidence['attempts']} attempts; offered {format_value(rate['offered'])} "
             f"and achieved {format_value(rate['achieved'])} {rate['unit']}"
         )
+    if "unreadable_frames" in evidence:
+        lines.append(f"{evidence['unreadable_frames']} of {evidence['attempts']} frames could not be read")
     for name, row in (evidence.get("phases") or {}).items():
         shown = [f"{key} {format_value(value)}" for key, value in row.items()]
         lines.append(f"{name}: {', '.join(shown)}")

@@ -222,7 +222,7 @@
 
   // A viewer: reads every presented frame. `samples` is [unix ms at presentation, delay ms or null, rtp timestamp].
   window.startViewer = async ({ url, token, via, listen = false, read = true }) => {
-    const viewer = { samples: [], flashes: [], beeps: [], firstFrameAt: null, frames: 0, unreadable: 0 };
+    const viewer = { samples: [], flashes: [], beeps: [], firstFrameAt: null, frames: 0, presented: 0 };
     window.viewer = viewer;
     const element = document.createElement("video");
     element.muted = !listen;
@@ -241,13 +241,12 @@
       element.requestVideoFrameCallback(onFrame);
       const shownAt = unixAt(Math.max(now, metadata.expectedDisplayTime));
       viewer.frames += 1;
+      viewer.presented = metadata.presentedFrames;
       if (viewer.firstFrameAt === null) viewer.firstFrameAt = shownAt;
       if (!read) return;
       context.drawImage(element, 0, 0, WIDTH, HEIGHT);
       const value = readClock(context.getImageData(0, 0, WIDTH, 2 * CELL).data);
-      let delay = null;
-      if (value === null) viewer.unreadable += 1;
-      else delay = (((shownAt - value) % WRAP) + WRAP) % WRAP;
+      const delay = value === null ? null : (((shownAt - value) % WRAP) + WRAP) % WRAP;
       viewer.samples.push([shownAt, delay, metadata.rtpTimestamp ?? null]);
       if (listen) {
         const bright = context.getImageData(WIDTH / 2, (FLASH_TOP + HEIGHT) / 2, 1, 1).data[1] > 128;
@@ -314,7 +313,8 @@
       postedAt: viewer.postedAt ?? null,
       firstFrameAt: viewer.firstFrameAt,
       frames: viewer.frames,
-      unreadable: viewer.unreadable,
+      presented: viewer.presented,
+      reportedAt: unixNow(),
       samples: viewer.samples.slice(since),
       flashes: viewer.flashes,
       beeps: viewer.beeps,

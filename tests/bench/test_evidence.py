@@ -63,6 +63,11 @@ def test_what_speaks_against_a_run_is_found(key: str, value: object, words: str)
     assert words in found
 
 
+def test_nothing_of_many_attempts_is_something_that_was_found() -> None:
+    assert missing({**EVIDENCE, "samples": 0}) == []
+    assert missing({**EVIDENCE, "samples": 0, "attempts": 0}) == ["evidence missing: attempts"]
+
+
 def test_few_packets_are_no_sample_of_a_loss_ratio() -> None:
     link = {**LINK, "offered_packets": 500, "drops": {"loss": 0, "schedule_full": 0}}
     assert contradictions({**EVIDENCE, "emulator": {**EVIDENCE["emulator"], "links": [link]}}) == []

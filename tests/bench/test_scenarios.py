@@ -11,7 +11,7 @@ from bench.client_hello import offered_srtp_profiles
 from bench.generator_process import SRTP_PROFILES
 from bench.network import ViewerNetwork
 from bench.scenario import RunOptions
-from bench.scenarios import failover, forward, latency, offers
+from bench.scenarios import failover, forward, offers
 from tests.peer.dtls import Certificate, Dtls
 
 
@@ -103,8 +103,7 @@ def _found(**changes: Any) -> forward._Findings:
         floors=[{"pps_per_busy_core": 800_000.0} | changes.get("floor", {})] * 5,
         disturbed=[{}] * changes.get("disturbed", 0),
         end={"asked_again": 200, "sockets": 200, "sockets_with_gro": 0} | changes.get("end", {}),
-        chromium={"srtp_cipher": "SRTP_AEAD_AES_128_GCM", "offered": list(SRTP_PROFILES)}
-        | changes.get("chromium", {}),
+        chromium={"srtp_cipher": "SRTP_AEAD_AES_128_GCM", "offered": list(SRTP_PROFILES)} | changes.get("chromium", {}),
     )
     if "memory" in changes:
         found.memory = [changes["memory"]]
@@ -143,38 +142,6 @@ def test_a_forward_run_that_fails_one_check_is_no_proof(
 def test_a_floor_over_loopback_has_no_bar() -> None:
     network = ViewerNetwork("loopback", "127.0.0.1", "127.0.0.1", ())
     assert forward._doubts(network, _found(floor={"pps_per_busy_core": 400_000.0}), TOTAL) == []
-
-
-def _latency(**changes: Any) -> list[str]:
-    statistics = {
-        "jitterBufferEmittedCount": 0,
-        "jitterBufferDelay": 0.0,
-        "totalFreezesDuration": 0.0,
-        "framesDecoded": 0,
-        "packetsLost": 0,
-    }
-    outcome = latency.judge(
-        before={"video": statistics},
-        after={
-            "video": statistics | {"framesDecoded": 300, "totalFreezesDuration": 0.1},
-            "samples": [[0, delay, 0] for delay in changes.get("delays", [200.0] * 300)],
-        },
-        elapsed_s=10.0,
-        rate={"achieved": changes.get("encoded", 30.0)},
-        generator={},
-        host={"video": {"frameHeight": changes.get("height", 360)}},
-        world={},
-    )
-    assert outcome.results["decoded_fps"] == 30
-    assert outcome.results["freeze_ratio"] == pytest.approx(0.01)
-    return list(outcome.no_proof)
-
-
-def test_latency_needs_a_host_that_kept_up_and_a_picture_that_can_be_read() -> None:
-    assert _latency() == []
-    assert "the machine is the limit" in _latency(encoded=27.5)[0]
-    assert "had 180 lines" in _latency(height=180)[0]
-    assert "could be read" in _latency(delays=[None, None, 200.0])[0]
 
 
 def test_hostile_offers_are_what_the_promise_names() -> None:
