@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Sequence
+import signal
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -163,11 +164,11 @@ def _judge(
             "generator": {**cpu, "host_late_max_ms": max(row["host_late_max_ms"] for row in rows)},
             **evidence,
         },
-        no_proof=_doubts(rows, moves),
+        no_proof=_doubts(rows, moves, backup_ratio["backup_bytes"]),
     )
 
 
-def _doubts(rows: list[dict[str, Any]], moves: list[dict[str, Any]]) -> list[str]:
+def _doubts(rows: list[dict[str, Any]], moves: list[dict[str, Any]], backup_bytes: Mapping[str, int]) -> list[str]:
     # A late generator can only lengthen a gap: one that holds the bars all the same is no worse for it.
     doubts = [
         f"the generator was {late:.0f} ms late around fault {number + 1}: {row['gap_ms']:.0f} ms may be its own"
@@ -180,11 +181,18 @@ def _doubts(rows: list[dict[str, Any]], moves: list[dict[str, Any]]) -> list[str
         for number, row in enumerate(rows)
         if row["frames_before"] < 0.9 * FRAMES_PER_SECOND * row["before_s"]
     ]
+    if not max(backup_bytes.values(), default=0):
+        doubts.append("the backup's links carried nothing at all: it was not warm")
     doubts += [f"{row['wrong']} packets of fault {n + 1} were wrong" for n, row in enumerate(rows) if row["wrong"]]
     doubts += [
         f"a burst of {_BURST_PACKETS} lost {row['lost']} packets"
         for row in moves
         if row["kind"] == "burst" and row["lost"] != _BURST_PACKETS
+    ]
+    doubts += [
+        f"fault {n + 1} broke nothing: {row['kind']} of {row['relay']}"
+        for n, row in enumerate(rows)
+        if not (row["exit_status"] == -signal.SIGKILL if row["kind"] == "kill" else row["darkened"])
     ]
     doubts += ["a blackout met no packet" for row in moves if row["kind"] == "blackout" and not row["darkened"]]
     return doubts
@@ -237,6 +245,7 @@ class _Session:
         quiet = await self._watchers.report()
         relay = active[1]
         hop = (active[draw.hop], active[draw.hop + 1])
+        edge, drops = self._world.edges[relay], await self._drops(hop)
         if draw.kind == "kill":
             self._world.kill_edge(relay)
         else:
@@ -248,7 +257,7 @@ class _Session:
         # From the last frame before the fault, which may have come a moment before `quiet` was written.
         since_ms = seen[-1][0] if seen else quiet["now_ms"]
         pause = longest_pause_ms(frames, since_ms=since_ms, until_ms=report["now_ms"])
-        after = await self._world.route(_ROOM, "fra")
+        after, dropped = await self._world.route(_ROOM, "fra"), await self._drops(hop)
         if draw.kind == "kill":
             await self._world.restart_edge(relay)
         else:
@@ -256,6 +265,10 @@ class _Session:
         return {
             "kind": draw.kind,
             "relay": relay,
+            "relay_pid": edge.pid,
+            # What the fault did: how the relay's process ended, or packets that its link took with it.
+            "exit_status": edge.child.process.returncode,
+            "darkened": dropped["blackout"] - drops["blackout"],
             "hop": hop if draw.kind == "blackout" else None,
             "active": active,
             "backup": backup,

@@ -61,6 +61,9 @@ def _fault(**changes: Any) -> dict[str, Any]:
         "wrong": 0,
         "watcher_turn_max_ms": 3.0,
         "host_late_max_ms": 2.0,
+        "relay": "bom",
+        "exit_status": -9,
+        "darkened": 0,
     }
     return row | changes
 
@@ -74,6 +77,9 @@ def _fault(**changes: Any) -> dict[str, Any]:
         ({"host_late_max_ms": 80.0}, {}, ""),
         ({"gap_ms": 500.0}, {}, ""),
         ({"frames_before": 40}, {}, "only 40 frames"),
+        ({"exit_status": None}, {}, "fault 1 broke nothing: kill of bom"),
+        ({"kind": "blackout", "exit_status": None}, {}, "fault 1 broke nothing: blackout of bom"),
+        ({"kind": "blackout", "exit_status": None, "darkened": 300}, {}, ""),
         ({"wrong": 2}, {}, "2 packets of fault 1 were wrong"),
         ({}, {"kind": "burst", "lost": 7}, "a burst of 8 lost 7"),
         ({}, {"kind": "blackout", "darkened": 0}, "met no packet"),
@@ -83,9 +89,13 @@ def test_a_failover_whose_fault_was_not_as_told_is_no_proof(
     fault: dict[str, Any], alarm: dict[str, Any], words: str
 ) -> None:
     moves = [{"kind": "burst", "lost": 8, "darkened": 0} | alarm]
-    found = failover._doubts([_fault(**fault)], moves)
+    found = failover._doubts([_fault(**fault)], moves, {"sg–dxb": 9, "dxb–fra": 0})
     assert len(found) == (1 if words else 0)
     assert all(words in line for line in found)
+
+
+def test_a_backup_that_carries_nothing_at_all_is_not_warm() -> None:
+    assert "not warm" in failover._doubts([_fault()], [], {"sg–dxb": 0, "dxb–fra": 0})[0]
 
 
 def _found(**changes: Any) -> forward._Findings:
