@@ -78,6 +78,8 @@ def _emulator(emulator: Mapping[str, Any]) -> list[str]:
     late = emulator["lateness_ms"]["p95"]
     if late > LATENESS_P95_MAX_MS:
         found.append(f"the emulator is the limit: {late:.0f} ms late at p95")
+    if not any(link["delivered_bytes_by_kind"]["trunk"] for link in emulator["links"]):
+        found.append("no trunk went through the emulator: its links were not what lay between the edges")
     for link in emulator["links"]:
         name = f"{link['from']}–{link['to']}"
         if link["drops"]["schedule_full"]:
@@ -86,4 +88,8 @@ def _emulator(emulator: Mapping[str, Any]) -> list[str]:
         lost = (link["drops"]["loss"] - link["ordered_losses"]) / offered if offered else 0.0
         if offered >= _LOSS_JUDGED_FROM_PACKETS and abs(lost - asked) > _LOSS_TOLERANCE * asked:
             found.append(f"the emulator lost {lost:.2%} on {name}, asked were {asked:.2%}")
+        length, bursts = link["conditions"]["burst_packets"], link["mean_burst_packets"]
+        judged = offered >= _LOSS_JUDGED_FROM_PACKETS and asked and not link["ordered_losses"]
+        if judged and abs(bursts - length) > _LOSS_TOLERANCE * length:
+            found.append(f"the emulator's bursts on {name} had {bursts:.1f} packets, asked were {length:.1f}")
     return found

@@ -15,7 +15,9 @@ LINK: dict[str, Any] = {
     # 80 of them a scenario has ordered by the burst.
     "drops": {"loss": 490, "schedule_full": 0},
     "ordered_losses": 80,
-    "conditions": {"loss_ratio": 0.01},
+    "delivered_bytes_by_kind": {"trunk": 40_000_000, "probe": 5_000},
+    "mean_burst_packets": 3.2,
+    "conditions": {"loss_ratio": 0.01, "burst_packets": 3.0},
 }
 EVIDENCE: dict[str, Any] = {
     "samples": 3,
@@ -55,6 +57,16 @@ def test_each_kind_of_evidence_is_missed(key: str) -> None:
             "emulator",
             {**EVIDENCE["emulator"], "links": [{**LINK, "drops": {"loss": 400, "schedule_full": 1}}]},
             "schedule was full",
+        ),
+        (
+            "emulator",
+            {**EVIDENCE["emulator"], "links": [{**LINK, "delivered_bytes_by_kind": {"trunk": 0, "probe": 5_000}}]},
+            "no trunk went through",
+        ),
+        (
+            "emulator",
+            {**EVIDENCE["emulator"], "links": [{**LINK, "ordered_losses": 0, "mean_burst_packets": 1.0}]},
+            "bursts on sg–fra had 1.0 packets",
         ),
     ],
 )

@@ -48,7 +48,7 @@ def test_joins_that_have_their_picture_in_time_hold_the_bars() -> None:
 
 def test_joins_without_any_picture_miss_the_bars() -> None:
     # Nobody has a subscription when nobody was let in.
-    none = {"first_frame_ms": 20_000.0, "settled_ms": None, "error": "403", "path_before": []}
+    none: dict[str, Any] = {"first_frame_ms": 20_000.0, "settled_ms": None, "error": "403", "path_before": []}
     report = _startup([_join(warm=True, **none)] * 15, [_join(warm=False, **none)] * 15, None)
     assert (report.exit_code, report.problems) == (6, ())
     assert report.outcome.evidence["without_a_picture"] == 30
