@@ -93,13 +93,15 @@ def _beside(report: Mapping[str, Any]) -> list[str]:
 
 
 def summarise(reports: Sequence[Mapping[str, Any]]) -> str:
-    """Several runs of each scenario as one table: median, range, and how many of them prove anything."""
+    """Several runs of each scenario as one table: median and range of those that prove anything, and how many held."""
     found: dict[tuple[str, str, str], list[tuple[float | None, bool]]] = {}
     for report in reports:
-        without = "".join(f" without {feature}" for feature in report["without"])
+        how = "".join(f" --without {feature}" for feature in report["without"]) + " --quick" * bool(report["quick"])
         for bar in report["bars"]:
-            place = (report["scenario"] + without, bar["name"], bar["bar"])
-            found.setdefault(place, []).append((bar["value"], bool(bar["ok"]) and not report["problems"]))
+            place = (report["scenario"] + how, bar["name"], bar["bar"])
+            # A figure that proves nothing is no figure.
+            value, ok = (None, False) if report["problems"] else (bar["value"], bool(bar["ok"]))
+            found.setdefault(place, []).append((value, ok))
     rows = []
     for (scenario, key, bar), runs in found.items():
         values = [value for value, _ in runs if value is not None]

@@ -51,7 +51,7 @@ def test_several_runs_show_their_median_and_how_many_held() -> None:
     row = summarise(runs).splitlines()[2]
     assert [cell.strip() for cell in row.strip("|").split("|")] == [
         "media_gap_max_ms",
-        "600 (400 to 1,200)",
+        "700 (500 to 1,200)",
         "≤ 1,000",
         "2 of 4",
         "failover",
@@ -64,6 +64,12 @@ def test_each_phase_has_a_row() -> None:
     lines = format_report(report).splitlines()
     assert "ffmpeg: p95_ms 41.25, lost 0" in lines
     assert "takeover: p95_ms –, lost 40" in lines
+
+
+def test_short_runs_and_those_without_a_feature_have_rows_of_their_own() -> None:
+    runs = [_report(500.0), {**_report(900.0), "quick": True}, {**_report(3_000.0, ok=False), "without": ["failover"]}]
+    names = [row.strip("|").split("|")[4].strip() for row in summarise(runs).splitlines()[2:]]
+    assert names == ["failover", "failover --quick", "failover --without failover"]
 
 
 def test_numbers_keep_four_digits_that_count() -> None:
