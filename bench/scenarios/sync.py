@@ -15,6 +15,7 @@ from bench.machine import process_usage
 from bench.report import BarSpec, Outcome, percentile
 from bench.scenario import RunOptions, Scenario
 from bench.scenarios.ocean import HostRate, Ocean, open_ocean
+from bench.table import format_value
 
 _ROOM: Final = "sync"
 _SECONDS: Final = (40.0, 12.0, 4.0)
@@ -43,7 +44,7 @@ class Flash:
     """One flash and beep that a host sent, and what came of them at the viewer; None is what never came out."""
 
     at_s: float
-    """From the beginning of its phase."""
+    """From the beginning of its phase's measurement; while it settles, this is less than zero."""
     picture_ms: float | None
     """From the host's drawing to the viewer's screen."""
     sound_ms: float | None
@@ -65,6 +66,8 @@ class Phase:
 
     seconds: float
     flashes: list[Flash] = field(default_factory=list)
+    settling: list[Flash] = field(default_factory=list)
+    """Those before, which do not count: libwebrtc is still moving sound and picture towards each other."""
     encoded_fps: float | None = None
     """Of a host that can fall behind; FFmpeg's sends each frame that it draws."""
 
@@ -73,7 +76,8 @@ class Phase:
         skews = [skew for flash in self.flashes if (skew := flash.skew_ms) is not None]
         lost = len(self.flashes) - len(skews)
         return {
-            "p95_ms": percentile([*map(abs, skews), *[_PAIR_WITHIN_MS] * lost], 0.95),
+            "p95_ms": percentile(_distances_ms(self.flashes), 0.95),
+            "settling_p95_ms": percentile(_distances_ms(self.settling), 0.95),
             "skew_min_ms": min(skews, default=None),
             "skew_median_ms": median(skews) if skews else None,
             "skew_max_ms": max(skews, default=None),
@@ -148,13 +152,17 @@ def judge(phases: Mapping[str, Phase], evidence: Mapping[str, object]) -> Outcom
             "rate": {"unit": "flashes with a beep, sent", "offered": float(sum(due.values())), "achieved": float(sent)},
             "phases": summaries,
             "raw_samples": {
-                name: [asdict(flash) | {"skew_ms": flash.skew_ms} for flash in phase.flashes]
+                name: [asdict(flash) | {"skew_ms": flash.skew_ms} for flash in (*phase.settling, *phase.flashes)]
                 for name, phase in phases.items()
             },
             **evidence,
         },
         no_proof=doubts,
     )
+
+
+def _distances_ms(flashes: Sequence[Flash]) -> list[float]:
+    return [_PAIR_WITHIN_MS if flash.skew_ms is None else abs(flash.skew_ms) for flash in flashes]
 
 
 def match(sent: Sent, flashes: Sequence[float], beeps: Sequence[Sequence[float]], *, started_ms: float) -> list[Flash]:
@@ -202,6 +210,7 @@ def playout_delay_ms(before: Mapping[str, float] | None, after: Mapping[str, flo
 
 async def _measure(viewer: Browser, sent: _Sender, options: RunOptions, *, host: Browser | None = None) -> Phase:
     phase = Phase(options.pick(*_SECONDS))
+    settling_ms = time.time() * 1000
     await asyncio.sleep(options.pick(_SETTLE_S, _SETTLE_S, _SETTLE_UNTIMED_S))
     rate = HostRate(host) if host else None
     if rate:
@@ -217,8 +226,10 @@ async def _measure(viewer: Browser, sent: _Sender, options: RunOptions, *, host:
     after: dict[str, Any] = await viewer.call("viewerReport", {"since": 10**9})
     to_loudspeaker = playout_delay_ms(before.get("playout"), after.get("playout"))
     beeps = [(at + to_loudspeaker, behind) for at, behind in after["beeps"]]
-    told = [pair for pair in await sent() if started_ms <= pair[0] < ended_ms]
-    phase.flashes = match(told, after["flashes"], beeps, started_ms=started_ms)
+    told = [pair for pair in await sent() if settling_ms <= pair[0] < ended_ms]
+    every = match(told, after["flashes"], beeps, started_ms=started_ms)
+    phase.settling = [flash for flash in every if flash.at_s < 0]
+    phase.flashes = [flash for flash in every if flash.at_s >= 0]
     return phase
 
 
@@ -246,7 +257,8 @@ async def _told(ffmpeg: asyncio.subprocess.Process) -> list[tuple[float, float]]
 def _progress(options: RunOptions, phases: Mapping[str, Phase]) -> None:
     name, phase = list(phases.items())[-1]
     summary = phase.summary()
-    options.progress(f"{name}: {summary['sent']} flashes, {summary['lost']} lost, p95 {summary['p95_ms']} ms")
+    p95 = format_value(summary["p95_ms"])
+    options.progress(f"{name}: {summary['sent']} flashes, {summary['lost']} lost, p95 {p95} ms")
 
 
 SCENARIO = Scenario(

@@ -27,7 +27,7 @@ def _beeps(*, skew_ms: float = 10.0, lost: Sequence[int] = ()) -> list[tuple[flo
 
 def _phase(*, sent: sync.Sent = SENT, beeps: Sequence[Sequence[float]] | None = None, **changes: Any) -> Phase:
     found = match(sent, changes.get("flashes", FLASHES), _beeps() if beeps is None else beeps, started_ms=0.0)
-    return Phase(float(SECONDS), found, changes.get("encoded_fps"))
+    return Phase(float(SECONDS), found, encoded_fps=changes.get("encoded_fps"))
 
 
 def _judged(**phases: Phase) -> Report:
@@ -83,6 +83,17 @@ def test_one_bad_phase_does_not_hide_among_good_ones() -> None:
     assert phases["takeover"]["skew_min_ms"] == 10.0
     assert phases["takeover"]["skew_median_ms"] == 10.0
     assert phases["takeover"]["skew_max_ms"] == 150.0
+
+
+def test_what_is_still_settling_stands_beside_and_does_not_count() -> None:
+    phase = _phase()
+    phase.settling = match([(-1_000.0, -1_000.0)], [-700.0], [(-400.0, 0.0)], started_ms=0.0)
+    report = _judged(takeover=phase)
+    assert report.outcome.results == {"av_skew_p95_ms": 10.0}
+    phases: Any = report.outcome.evidence["phases"]
+    assert phases["takeover"]["settling_p95_ms"] == 300.0
+    samples: Any = report.outcome.evidence["raw_samples"]
+    assert [row["at_s"] for row in samples["takeover"][:2]] == [-1.0, 1.0]
 
 
 def test_raw_samples_say_when_and_which_was_late() -> None:
