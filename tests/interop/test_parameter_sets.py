@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from tests.edge_process import EdgeProcess
 from tests.peer.client import VIDEO, Host, Rtp, Viewer
 
@@ -14,10 +12,8 @@ STAP_A = 24
 
 
 def test_who_joins_later_starts_with_the_sets_of_the_first_frame(edge: EdgeProcess, room: str) -> None:
-    with (
-        cast(Host, Host(edge, room, video="H264").connect()) as host,
-        cast(Viewer, Viewer(edge, room, video="H264").connect()) as early,
-    ):
+    host, early = Host(edge, room, video="H264"), Viewer(edge, room, video="H264")
+    with host.connect(), early.connect():
 
         def send(payload: bytes, timestamp: int, *, marker: bool = True) -> None:
             host.sequence_number += 1
@@ -30,7 +26,8 @@ def test_who_joins_later_starts_with_the_sets_of_the_first_frame(edge: EdgeProce
         early.sees(b"first")
         send(KEY_FRAME + b"second", 6000)
         early.sees(b"second")
-        with cast(Viewer, Viewer(edge, room, video="H264").connect()) as late:
+        late = Viewer(edge, room, video="H264")
+        with late.connect():
             sets = late.receive_rtp(lambda packet: packet.payload_type == VIDEO, "picture")
             assert sets.payload[0] & 0x1F == STAP_A
             assert SPS in sets.payload
