@@ -326,7 +326,7 @@ impl Stream {
         source.packets += 1;
         source.bytes += packet.payload.len() as u64;
         if packet.key_frame_start {
-            source.key_frames += 1;
+            source.count_key_frame(track, packet.timestamp);
             self.key_frames_wanted.remove(&track);
         }
         let priority = if source.is_audio(track) {

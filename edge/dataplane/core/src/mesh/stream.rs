@@ -91,6 +91,8 @@ pub struct Source {
     pub bytes: u64,
     /// Key frames among them.
     pub key_frames: u64,
+    /// Timestamp of the last one, by track.
+    pub key_frame_timestamps: BTreeMap<u8, u32>,
 }
 
 /// A subscription of ours.
@@ -387,7 +389,14 @@ impl Source {
             packets: 0,
             bytes: 0,
             key_frames: 0,
+            key_frame_timestamps: BTreeMap::new(),
         }
+    }
+
+    /// Counts a packet at which decoding can start: parameter sets and the slice after them are one key frame.
+    pub fn count_key_frame(&mut self, track: u8, timestamp: u32) {
+        let before = self.key_frame_timestamps.insert(track, timestamp);
+        self.key_frames += u64::from(before != Some(timestamp));
     }
 
     /// What a new parent is asked to go on from; nothing when it is too old to go on from.

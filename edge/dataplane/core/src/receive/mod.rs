@@ -29,7 +29,13 @@ const FIRST_REPORT: Duration = Duration::from_millis(300);
 /// Reception reports after that; libwebrtc's interval for video.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A feedback packet of up to 1,250 bytes joins a compound only while that is this short.
+/// Bytes of a compound: with IPv6, UDP and SRTCP below the 1,280 that pass every tunnel (RFC 8200 §5).
+const COMPOUND_MAX: usize = 1_200;
+
+/// A NACK's header and the longest key-frame request, which go with the numbers.
+const REQUEST_BYTES: usize = 12 + 20;
+
+/// A feedback packet of up to 924 bytes joins a compound only while that is this short.
 const COMPOUND_ROOM: usize = 200;
 
 /// Events kept for the driver.
@@ -393,10 +399,13 @@ impl ReceiveHalf {
             self.next_report = Some(now + REPORT_INTERVAL);
             self.write_report(&mut compound, now);
         }
+        let reported = compound.len();
         for index in 0..self.tracks.len() {
             let track = &mut self.tracks[index];
             self.due.clear();
-            track.poll_nack(now, &mut self.due, &mut self.stats);
+            // Four bytes for each number when none lie close together; what finds no room follows in the next compound, at once.
+            let limit = COMPOUND_MAX.saturating_sub(compound.len() + REQUEST_BYTES) / 4;
+            track.poll_nack(now, limit, &mut self.due, &mut self.stats);
             if let Some(ssrc) = track.ssrc {
                 self.stats.nacks_sent += self.due.len() as u64;
                 rtcp::write_nack(
@@ -419,7 +428,7 @@ impl ReceiveHalf {
                 self.push_event(ReceiveEvent::KeyFrameIgnored { track: index });
             }
         }
-        if self.next_feedback.is_some_and(|at| now >= at) && compound.len() < COMPOUND_ROOM {
+        if self.next_feedback.is_some_and(|at| now >= at) && compound.len() < COMPOUND_ROOM.max(reported + 1) {
             let media_ssrc = self
                 .tracks
                 .iter()

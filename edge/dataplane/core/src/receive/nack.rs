@@ -90,8 +90,9 @@ impl NackList {
         true
     }
 
-    /// Numbers to ask for now, ascending; each is due again later. Returns the numbers given up meanwhile.
-    pub(super) fn poll(&mut self, now: Time, due: &mut Vec<u64>) -> u64 {
+    /// Numbers to ask for now, ascending and at most `limit`; each is due again later, those beyond the limit with the next poll.
+    /// Returns the numbers given up meanwhile.
+    pub(super) fn poll(&mut self, now: Time, limit: usize, due: &mut Vec<u64>) -> u64 {
         let repeat = (self.repair_time + self.repair_time / 4).clamp(REPEAT_RANGE.0, REPEAT_RANGE.1);
         let before = self.missing.len();
         self.missing.retain_mut(|missing| {
@@ -100,6 +101,9 @@ impl NackList {
             }
             if missing.tries == MAX_TRIES || now - missing.since >= GIVE_UP {
                 return false;
+            }
+            if due.len() >= limit {
+                return true;
             }
             missing.tries += 1;
             missing.first_asked.get_or_insert(now);
@@ -122,7 +126,7 @@ mod tests {
 
     fn poll(list: &mut NackList, ms: u64) -> Vec<u64> {
         let mut due = Vec::new();
-        list.poll(Time::from_millis(ms), &mut due);
+        list.poll(Time::from_millis(ms), MAX_MISSING, &mut due);
         due
     }
 
@@ -158,7 +162,7 @@ mod tests {
         let mut given_up = 0;
         while let Some(at) = list.poll_timeout() {
             let mut due = Vec::new();
-            given_up += list.poll(at, &mut due);
+            given_up += list.poll(at, MAX_MISSING, &mut due);
             asked += due.len();
         }
         assert_eq!(given_up, 1);
@@ -171,7 +175,7 @@ mod tests {
         list.handle_gap(0, 10_000, Time::ZERO);
         list.handle_gap(10_001, 10_011, Time::ZERO);
         let mut due = Vec::new();
-        let given_up = list.poll(Time::from_millis(5), &mut due);
+        let given_up = list.poll(Time::from_millis(5), MAX_MISSING, &mut due);
         assert_eq!((due.len(), given_up), (MAX_MISSING, 10_010 - MAX_MISSING as u64));
     }
 }

@@ -184,9 +184,9 @@ impl TrackReceiver {
         })
     }
 
-    /// Numbers to ask for now. What is given up leaves a hole in the picture, so a key frame is wanted.
-    pub(super) fn poll_nack(&mut self, now: Time, due: &mut Vec<u64>, stats: &mut ReceiveStats) {
-        let given_up = self.nacks.poll(now, due);
+    /// Numbers to ask for now, at most `limit`. What is given up leaves a hole in the picture, so a key frame is wanted.
+    pub(super) fn poll_nack(&mut self, now: Time, limit: usize, due: &mut Vec<u64>, stats: &mut ReceiveStats) {
+        let given_up = self.nacks.poll(now, limit, due);
         stats.packets_lost += given_up;
         if given_up > 0 {
             self.request_key_frame(now);

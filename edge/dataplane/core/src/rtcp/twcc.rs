@@ -19,8 +19,9 @@ const MAX_SPAN: u64 = 4_096;
 /// Arrivals kept until the next feedback. At the bound the oldest is forgotten, which the sender sees as a loss.
 const MAX_ARRIVALS: usize = 2_048;
 
-/// Arrivals per feedback packet, so that it stays below 1,250 bytes even with two chunks and two delta bytes for each.
-const MAX_ARRIVALS_PER_FEEDBACK: usize = 200;
+/// Arrivals per feedback packet, so that it takes at most 924 bytes even with two chunks and two delta bytes for each: a report
+/// and a short request go before it.
+const MAX_ARRIVALS_PER_FEEDBACK: usize = 150;
 
 /// A received feedback packet.
 #[derive(Clone, Copy, Debug)]

@@ -108,3 +108,53 @@ fn each_full_intra_request_is_a_command_of_its_own_for_the_tracks_ssrc() {
         assert_eq!(fir, Some([&VIDEO.to_be_bytes()[..], &[command, 0, 0, 0]].concat()));
     }
 }
+
+#[test]
+fn many_scattered_requests_go_out_in_several_compounds_that_pass_every_tunnel() {
+    for reduced_size in [true, false] {
+        let mut half = ReceiveHalf::new(ReceiveParameters {
+            reduced_size,
+            ..parameters()
+        });
+        let is_lost = |number: u64| number % 18 == 17;
+        // One more than a request's bit mask reaches: each takes a pair of its own.
+        for number in (0..=512 * 18).filter(|number| !is_lost(*number)) {
+            half.handle_rtp(&video(number, DELTA), number, at(0)).unwrap();
+        }
+        half.request_key_frame(1, at(0));
+        let sent = compounds(&mut half, 5);
+        assert!(sent.len() > 1);
+        let mut asked = vec![];
+        for compound in &sent {
+            assert!(compound.len() <= 1_200, "{} bytes", compound.len());
+            assert_eq!(names(compound)[0] == "report", !reduced_size);
+            for packet in rtcp::parse(compound).unwrap() {
+                if let Rtcp::Nack { missing, .. } = packet {
+                    asked.extend(missing.map(u64::from));
+                }
+            }
+        }
+        assert_eq!(asked, (0..512 * 18).filter(|number| is_lost(*number)).collect::<Vec<_>>());
+        assert_eq!(half.stats().nacks_sent, 512);
+    }
+}
+
+#[test]
+fn a_burst_of_arrivals_is_told_in_packets_that_pass_every_tunnel_whatever_our_name() {
+    for cname in ["edge".to_owned(), "e".repeat(255)] {
+        let mut half = ReceiveHalf::new(ReceiveParameters {
+            reduced_size: false,
+            cname,
+            ..parameters()
+        });
+        for number in 0..400u16 {
+            let packet = rtp(VIDEO, 96, number.into(), 1, &[(2, &(number * 7).to_be_bytes())], DELTA);
+            let ms = u64::from(number) * 70;
+            half.handle_rtp(&packet, number.into(), at(ms)).unwrap();
+        }
+        let sent = compounds(&mut half, 28_000);
+        assert!((2..=10).contains(&sent.len()), "{} compounds", sent.len());
+        assert!(sent.iter().all(|compound| names(compound).starts_with(&["report", "names"])));
+        assert!(sent.iter().all(|compound| compound.len() <= 1_300));
+    }
+}
