@@ -22,6 +22,8 @@ pub const MESSAGE_BYTES_MAX: usize = 65_536;
 pub const PATH_EDGES_MAX: usize = 8;
 /// Bytes of an edge id; it is a DNS label in certificates (RFC 1035 §2.3.4).
 pub const EDGE_ID_BYTES_MAX: usize = 63;
+/// Largest incarnation: pages read them as JSON numbers (RFC 7493 §2.2), and a host who publishes again needs a higher one.
+pub const INCARNATION_MAX: u64 = (1 << 53) - 2;
 /// Bytes of a room name.
 pub const ROOM_BYTES_MAX: usize = 256;
 

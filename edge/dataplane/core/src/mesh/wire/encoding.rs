@@ -1,8 +1,8 @@
 //! Messages to bytes and back.
 
 use super::{
-    EDGE_ID_BYTES_MAX, Heartbeat, MESSAGE_BYTES_MAX, Message, PATH_EDGES_MAX, ROOM_BYTES_MAX, SourceHeartbeat,
-    SourceState, Subscribe, TRACKS_MAX, Wants,
+    EDGE_ID_BYTES_MAX, Heartbeat, INCARNATION_MAX, MESSAGE_BYTES_MAX, Message, PATH_EDGES_MAX, ROOM_BYTES_MAX,
+    SourceHeartbeat, SourceState, Subscribe, TRACKS_MAX, Wants,
 };
 use crate::mesh::varint::{Malformed, Reader, put_bytes, put_varint};
 use crate::packet::Ssrc;
@@ -147,7 +147,7 @@ fn decode_body(kind: u64, body: &mut Reader<'_>) -> Result<Option<Message>, Malf
         }),
         2 => Message::SourceHeartbeat(SourceHeartbeat {
             subscription: body.varint()?,
-            incarnation: body.varint()?,
+            incarnation: take_incarnation(body)?,
             counter: body.varint()?,
             state: match body.u8()? {
                 0 => SourceState::Healthy,
@@ -198,7 +198,7 @@ fn decode_body(kind: u64, body: &mut Reader<'_>) -> Result<Option<Message>, Malf
         },
         10 => Message::SourceGone {
             subscription: body.varint()?,
-            incarnation: body.varint()?,
+            incarnation: take_incarnation(body)?,
             reason: body.text(REASON_BYTES_MAX)?,
         },
         11 => Message::RoomMessage {
@@ -207,6 +207,15 @@ fn decode_body(kind: u64, body: &mut Reader<'_>) -> Result<Option<Message>, Malf
         },
         _ => return Ok(None),
     }))
+}
+
+fn take_incarnation(reader: &mut Reader<'_>) -> Result<u64, Malformed> {
+    let incarnation = reader.varint()?;
+    if incarnation > INCARNATION_MAX {
+        Err(Malformed)
+    } else {
+        Ok(incarnation)
+    }
 }
 
 fn put_path(out: &mut Vec<u8>, path: &[String]) {
@@ -281,7 +290,7 @@ fn put_source(out: &mut Vec<u8>, info: &SourceInfo) {
 fn take_source(reader: &mut Reader<'_>) -> Result<SourceInfo, Malformed> {
     let id = SourceId {
         room: reader.text(ROOM_BYTES_MAX)?,
-        incarnation: reader.varint()?,
+        incarnation: take_incarnation(reader)?,
     };
     let origin_edge = reader.text(EDGE_ID_BYTES_MAX)?;
     let count = reader.bounded(TRACKS_MAX)?;

@@ -100,6 +100,45 @@ fn every_message_survives_the_wire_and_no_prefix_of_it_does() {
 }
 
 #[test]
+fn an_incarnation_that_nobody_could_follow_is_malformed() {
+    let told = |incarnation| {
+        let id = SourceId {
+            room: "demo".into(),
+            incarnation,
+        };
+        [
+            Message::SourceHeartbeat(SourceHeartbeat {
+                subscription: 3,
+                incarnation,
+                counter: 1,
+                state: SourceState::Healthy,
+                path: vec!["sg".into()],
+                repair_ms: 0,
+            }),
+            Message::Source {
+                subscription: 3,
+                generation: 0,
+                info: SourceInfo {
+                    id,
+                    origin_edge: "sg".into(),
+                    tracks: vec![],
+                },
+            },
+            Message::SourceGone {
+                subscription: 3,
+                incarnation,
+                reason: "ended".into(),
+            },
+        ]
+    };
+    told((1 << 53) - 2).iter().for_each(round_trip);
+    for message in told((1 << 53) - 1) {
+        let bytes = message.to_bytes();
+        assert!(Message::decode(&mut Reader::new(&bytes)).is_err(), "{message:?}");
+    }
+}
+
+#[test]
 fn an_unknown_type_is_skipped() {
     let mut bytes = vec![0x3f, 2, 0, 0];
     Message::KeyFrameRequest { flow: 256 }.encode(&mut bytes);

@@ -134,7 +134,10 @@ fn many_scattered_requests_go_out_in_several_compounds_that_pass_every_tunnel() 
                 }
             }
         }
-        assert_eq!(asked, (0..512 * 18).filter(|number| is_lost(*number)).collect::<Vec<_>>());
+        assert_eq!(
+            asked,
+            (0..512 * 18).filter(|number| is_lost(*number)).collect::<Vec<_>>()
+        );
         assert_eq!(half.stats().nacks_sent, 512);
     }
 }
@@ -154,7 +157,10 @@ fn a_burst_of_arrivals_is_told_in_packets_that_pass_every_tunnel_whatever_our_na
         }
         let sent = compounds(&mut half, 28_000);
         assert!((2..=10).contains(&sent.len()), "{} compounds", sent.len());
-        assert!(sent.iter().all(|compound| names(compound).starts_with(&["report", "names"])));
+        assert!(
+            sent.iter()
+                .all(|compound| names(compound).starts_with(&["report", "names"]))
+        );
         assert!(sent.iter().all(|compound| compound.len() <= 1_300));
     }
 }
