@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
@@ -122,7 +123,7 @@ async def measure(world: World, network: ViewerNetwork, options: RunOptions) -> 
         found.end = await viewers.expect("end", timeout_s=60)
         found.chromium = await _chromium(world)
         options.progress(f"Chromium: {found.chromium['srtp_cipher']}, offers {', '.join(found.chromium['offered'])}")
-        evidence = await world.evidence(viewers=viewers.pid)
+        evidence = await world.evidence(viewers=viewers.pid, **floor_processes(found.floors))
     return _judge(network, found, evidence)
 
 
@@ -183,7 +184,8 @@ async def _floor(network: ViewerNetwork, options: RunOptions, *, datagram_bytes:
             "seed": options.seed,
         }
         async with generator(["floor", json.dumps(plan)], prefix=("taskset", "-c", str(cores()[0]))) as floor:
-            return {**await floor.expect("floor", timeout_s=60), "pid": floor.pid, "sink_pid": sink.pid}
+            row = {**await floor.expect("floor", timeout_s=60), "pid": floor.pid, "sink_pid": sink.pid}
+            return {**row, "sink_cpu_seconds": process_usage(sink.pid).cpu_seconds}
 
 
 async def _chromium(world: World) -> dict[str, Any]:
@@ -235,15 +237,33 @@ def _judge(network: ViewerNetwork, found: _Findings, evidence: dict[str, object]
             "asked_again": found.end["asked_again"],
             "sockets": found.end["sockets"],
             "sockets_with_gro": found.end["sockets_with_gro"],
-            "generator": {
-                "viewers_cpu_s": sum(row["generator_cpu_seconds"] for row in load),
-                "viewers_cores": max(row["generator_cpu_seconds"] / row["seconds"] for row in load),
-            },
+            "generator": generators(load, floors),
             **evidence,
             "emulator": {"used": False, "why": "viewers stand beside the edge"},
         },
         no_proof=_doubts(network, found, total),
     )
+
+
+def floor_processes(floors: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Each round's floor and its sink are processes of their own."""
+    return {
+        f"{name}_{number + 1}": row[key]
+        for number, row in enumerate(floors)
+        for name, key in (("floor", "pid"), ("floor_sink", "sink_pid"))
+    }
+
+
+def generators(load: Sequence[Mapping[str, Any]], floors: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """CPU of the viewers, of the loop that only seals and sends, and of the sockets that it sends to."""
+    return {
+        "viewers_cpu_s": sum(row["generator_cpu_seconds"] for row in load),
+        "viewers_cores": max(row["generator_cpu_seconds"] / row["seconds"] for row in load),
+        "floor_cpu_s": sum(row["cpu_seconds"] for row in floors),
+        "floor_cores": min(row["cpu_seconds"] / row["seconds"] for row in floors),
+        # Not every sink has anything to do: what reaches a full socket is dropped by the kernel.
+        "floor_sink_cores": max(row["sink_cpu_seconds"] / row["seconds"] for row in floors),
+    }
 
 
 def _doubts(network: ViewerNetwork, found: _Findings, total: dict[str, int]) -> list[str]:

@@ -149,6 +149,16 @@ def test_a_forward_run_that_fails_one_check_is_no_proof(
     assert all(words in line for line in found)
 
 
+def test_floors_and_their_sinks_are_named_among_the_processes_with_their_cpu() -> None:
+    floor = {"pid": 31, "sink_pid": 30, "cpu_seconds": 2.9, "seconds": 3.0, "sink_cpu_seconds": 1.5}
+    floors = [floor, {**floor, "pid": 41, "sink_pid": 40, "cpu_seconds": 2.7}]
+    assert forward.floor_processes(floors) == {"floor_1": 31, "floor_sink_1": 30, "floor_2": 41, "floor_sink_2": 40}
+    used = forward.generators([{"generator_cpu_seconds": 6.5, "seconds": 13.0}], floors)
+    assert used == pytest.approx(
+        {"viewers_cpu_s": 6.5, "viewers_cores": 0.5, "floor_cpu_s": 5.6, "floor_cores": 0.9, "floor_sink_cores": 0.5}
+    )
+
+
 def test_a_floor_over_loopback_has_no_bar() -> None:
     network = ViewerNetwork("loopback", "127.0.0.1", "127.0.0.1", ())
     assert forward._doubts(network, _found(floor={"pps_per_busy_core": 400_000.0}), TOTAL) == []
