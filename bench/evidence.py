@@ -84,6 +84,8 @@ def _emulator(emulator: Mapping[str, Any]) -> list[str]:
         name = f"{link['from']}–{link['to']}"
         if link["drops"]["schedule_full"]:
             found.append(f"the emulator's schedule was full on {name}")
+        if unsent := link["drops"]["send_failed"]:
+            found.append(f"the emulator could not send {unsent} packets on {name} that it was not to lose")
         asked, offered = link["conditions"]["loss_ratio"], link["offered_packets"]
         lost = (link["drops"]["loss"] - link["ordered_losses"]) / offered if offered else 0.0
         if offered >= _LOSS_JUDGED_FROM_PACKETS and abs(lost - asked) > _LOSS_TOLERANCE * asked:

@@ -38,6 +38,8 @@ _BURST_PACKETS: Final = 8
 _WORSE_MS: Final = 400.0
 #: A generator so late makes gaps of its own.
 _LATE_MAX_MS: Final = 50.0
+#: Of the frames that the host is to send.
+_SENT_MIN_RATIO: Final = 0.9
 #: The bars, which one fault alone can miss.
 _EXCESS_MAX_MS: Final = 250.0
 _GAP_MAX_MS: Final = 1000.0
@@ -177,9 +179,9 @@ def _doubts(rows: list[dict[str, Any]], moves: list[dict[str, Any]], backup_byte
         and (row["gap_ms"] - row["backup_rtt_ms"] > _EXCESS_MAX_MS or row["gap_ms"] > _GAP_MAX_MS)
     ]
     doubts += [
-        f"only {row['frames_before']} frames in the {row['before_s']:.1f} s before fault {number + 1}"
+        f"the host sent {row['host_frames']} frames in {row['host_s']:.1f} s around fault {number + 1}"
         for number, row in enumerate(rows)
-        if row["frames_before"] < 0.9 * FRAMES_PER_SECOND * row["before_s"]
+        if row["host_frames"] < _SENT_MIN_RATIO * FRAMES_PER_SECOND * row["host_s"]
     ]
     if not max(backup_bytes.values(), default=0):
         doubts.append("the backup's links carried nothing at all: it was not warm")
@@ -236,7 +238,7 @@ class _Session:
     async def fault(self, draw: Draw) -> dict[str, Any]:
         """Break the active relay, measure the viewer's longest pause, mend it."""
         await self.relayed_route()
-        await self._watchers.report()
+        begun = await self._watchers.report()
         await self._hosts.report()
         before_s = self._options.pick(*_BEFORE_S) + draw.phase_s
         await asyncio.sleep(before_s)
@@ -254,9 +256,8 @@ class _Session:
         report = await self._watchers.report()
         host = await self._hosts.report()
         seen, frames = quiet["watchers"]["viewer"]["frames"], report["watchers"]["viewer"]["frames"]
-        # From the last frame before the fault, which may have come a moment before `quiet` was written.
-        since_ms = seen[-1][0] if seen else quiet["now_ms"]
-        pause = longest_pause_ms(frames, since_ms=since_ms, until_ms=report["now_ms"])
+        # Nothing is lost on these links but by the fault: a pause before it is the fleet's as well.
+        pause = longest_pause_ms([*seen, *frames], since_ms=begun["now_ms"], until_ms=report["now_ms"])
         after, dropped = await self._world.route(_ROOM, "fra"), await self._drops(hop)
         if draw.kind == "kill":
             await self._world.restart_edge(relay)
@@ -279,7 +280,7 @@ class _Session:
             "frames_before": len(seen),
             "frames_after": len(frames),
             "wrong": report["watchers"]["viewer"]["wrong"],
-            "watcher_turn_max_ms": report["longest_turn_ms"],
+            "watcher_turn_max_ms": max(quiet["longest_turn_ms"], report["longest_turn_ms"]),
             "host_late_max_ms": host["hosts"]["host"]["late_max_ms"],
             "host_frames": host["hosts"]["host"]["frames_since"],
             "host_s": host["since_ms"] / 1000,

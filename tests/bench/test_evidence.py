@@ -13,7 +13,7 @@ LINK: dict[str, Any] = {
     "to": "fra",
     "offered_packets": 40_000,
     # 80 of them a scenario has ordered by the burst.
-    "drops": {"loss": 490, "schedule_full": 0},
+    "drops": {"loss": 490, "schedule_full": 0, "send_failed": 0},
     "ordered_losses": 80,
     "delivered_bytes_by_kind": {"trunk": 40_000_000, "probe": 5_000},
     "mean_burst_packets": 3.2,
@@ -52,11 +52,23 @@ def test_each_kind_of_evidence_is_missed(key: str) -> None:
         ("emulator", {**EVIDENCE["emulator"], "kernel_drops": 3}, "no link was to lose"),
         ("emulator", {**EVIDENCE["emulator"], "lateness_ms": {"p95": 40.0}}, "emulator is the limit"),
         ("emulator", {"used": False}, "why there is no emulator"),
-        ("emulator", {**EVIDENCE["emulator"], "links": [{**LINK, "drops": {"loss": 0, "schedule_full": 0}}]}, "asked"),
         (
             "emulator",
-            {**EVIDENCE["emulator"], "links": [{**LINK, "drops": {"loss": 400, "schedule_full": 1}}]},
+            {**EVIDENCE["emulator"], "links": [{**LINK, "drops": {"loss": 0, "schedule_full": 0, "send_failed": 0}}]},
+            "asked",
+        ),
+        (
+            "emulator",
+            {**EVIDENCE["emulator"], "links": [{**LINK, "drops": {"loss": 400, "schedule_full": 1, "send_failed": 0}}]},
             "schedule was full",
+        ),
+        (
+            "emulator",
+            {
+                **EVIDENCE["emulator"],
+                "links": [{**LINK, "drops": {"loss": 490, "schedule_full": 0, "send_failed": 7}}],
+            },
+            "could not send 7 packets",
         ),
         (
             "emulator",
@@ -81,5 +93,5 @@ def test_nothing_of_many_attempts_is_something_that_was_found() -> None:
 
 
 def test_few_packets_are_no_sample_of_a_loss_ratio() -> None:
-    link = {**LINK, "offered_packets": 500, "drops": {"loss": 0, "schedule_full": 0}}
+    link = {**LINK, "offered_packets": 500, "drops": {"loss": 0, "schedule_full": 0, "send_failed": 0}}
     assert contradictions({**EVIDENCE, "emulator": {**EVIDENCE["emulator"], "links": [link]}}) == []
