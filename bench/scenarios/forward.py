@@ -185,7 +185,9 @@ async def _floor(network: ViewerNetwork, options: RunOptions, *, datagram_bytes:
         }
         async with generator(["floor", json.dumps(plan)], prefix=("taskset", "-c", str(cores()[0]))) as floor:
             row = {**await floor.expect("floor", timeout_s=60), "pid": floor.pid, "sink_pid": sink.pid}
-            return {**row, "sink_cpu_seconds": process_usage(sink.pid).cpu_seconds}
+            sink_cpu_s = process_usage(sink.pid).cpu_seconds
+        sunk = await sink.close()
+    return {**row, "sink_cpu_seconds": sink_cpu_s, "reached_packets": sunk["received"] if sunk else 0}
 
 
 async def _chromium(world: World) -> dict[str, Any]:
@@ -291,6 +293,8 @@ def _doubts(network: ViewerNetwork, found: _Findings, total: dict[str, int]) -> 
     floor = median(row["pps_per_busy_core"] for row in found.floors)
     if network.kind == "veth" and floor < _FLOOR_MIN_PPS:
         doubts.append(f"bad floor: {floor:,.0f} packets/s per busy core, expected at least {_FLOOR_MIN_PPS:,.0f}")
+    if not all(row["reached_packets"] for row in found.floors):
+        doubts.append("none of a floor's packets reached a socket: it sent nowhere")
     if len(found.load) <= len(found.disturbed) / (_ROUNDS_MAX_FACTOR - 1):
         doubts.append(f"{len(found.disturbed)} rounds were disturbed, {len(found.load)} were not")
     cores = max(row["generator_cpu_seconds"] / row["seconds"] for row in found.load)
