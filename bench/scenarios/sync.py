@@ -15,6 +15,7 @@ from bench.machine import process_usage
 from bench.report import BarSpec, Outcome, percentile
 from bench.scenario import RunOptions, Scenario
 from bench.scenarios.ocean import HostRate, Ocean, open_ocean
+from bench.stalls import Stall, StallWatch, watch_stalls
 from bench.table import format_value
 
 _ROOM: Final = "sync"
@@ -22,6 +23,9 @@ _SECONDS: Final = (40.0, 12.0, 4.0)
 #: libwebrtc moves sound and picture towards each other by at most 80 ms a second (stream_synchronization.cc).
 _SETTLE_S: Final = 12.0
 _SETTLE_UNTIMED_S: Final = 1.0
+_BAR_MS: Final = 60.0
+#: A phase in which the machine stood still and sound and picture came apart is measured again.
+_ATTEMPTS: Final = (3, 1, 1)
 #: Half of the second between two flashes: a beep farther from its flash could be its neighbour's. What never came out
 #: is at least so far from its other half, and counts as that.
 _PAIR_WITHIN_MS: Final = 500.0
@@ -33,6 +37,11 @@ _SENT_WITHIN_MS: Final = 150.0
 _SENT_MIN_RATIO: Final = 0.9
 #: The host writes to a pipe as soon as it has sent: what has not come by then has not been sent.
 _TOLD_S: Final = 0.3
+
+_FFMPEG: Final = "ffmpeg"
+_TAKEOVER: Final = "takeover_by_chromium"
+_CHROMIUM: Final = "chromium"
+_PHASES: Final = (_FFMPEG, _TAKEOVER, _CHROMIUM)
 
 #: Unix ms of each flash that a host has sent, and of its beep.
 Sent = Sequence[tuple[float, float]]
@@ -70,19 +79,34 @@ class Phase:
     """Those before, which do not count: libwebrtc is still moving sound and picture towards each other."""
     encoded_fps: float | None = None
     """Of a host that can fall behind; FFmpeg's sends each frame that it draws."""
+    stalls: list[Stall] = field(default_factory=list)
+    """When the machine's host took a core away, while it settled or later."""
+
+    @property
+    def p95_ms(self) -> float | None:
+        """Of the distances, what was lost included."""
+        return percentile(_distances_ms(self.flashes), 0.95)
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Whether the machine stood still and the phase missed the bar: that says nothing of the product. One that held
+        it in spite of that counts."""
+        return bool(self.stalls) and (self.p95_ms is None or self.p95_ms > _BAR_MS)
 
     def summary(self) -> dict[str, float | None]:
         """p95 of the distance with what was lost, and where sound stood against picture."""
         skews = [skew for flash in self.flashes if (skew := flash.skew_ms) is not None]
         lost = len(self.flashes) - len(skews)
         return {
-            "p95_ms": percentile(_distances_ms(self.flashes), 0.95),
+            "p95_ms": self.p95_ms,
             "settling_p95_ms": percentile(_distances_ms(self.settling), 0.95),
             "skew_min_ms": min(skews, default=None),
             "skew_median_ms": median(skews) if skews else None,
             "skew_max_ms": max(skews, default=None),
             "sent": len(self.flashes),
             "lost": lost,
+            "stalls": len(self.stalls),
+            "stall_max_ms": max((stall.late_ms for stall in self.stalls), default=None),
         }
 
 
@@ -94,36 +118,75 @@ async def run(options: RunOptions) -> Outcome:
 
 async def measure(ocean: Ocean, options: RunOptions) -> Outcome:
     """The same in a fleet that runs already."""
-    host, viewer = ocean.host, ocean.viewer
-    watch = ocean.watch(_ROOM, listen=True)
-    phases: dict[str, Phase] = {}
-    async with ocean.world.ffmpeg_host("sg", _ROOM, flash=True, until_superseded=True) as ffmpeg:
-        await viewer.call("startViewer", watch)
-        await wait_for_frames(viewer, 1, timeout_s=30)
-        phases["ffmpeg"] = await _measure(viewer, lambda: _told(ffmpeg), options)
-        _progress(options, phases)
-        used = {"ffmpeg_host_cpu_s": process_usage(ffmpeg.pid).cpu_seconds}
-        await host.call("startHost", ocean.publish(_ROOM, flash=True))
-        phases["takeover_by_chromium"] = await _measure(viewer, lambda: _drawn(host), options, host=host)
-        _progress(options, phases)
-        reports = (await viewer.call("viewerReport", {"since": 10**9}))["senderReports"]
-    await viewer.call("stopViewer")
-    if not options.untimed:
-        await viewer.call("startViewer", watch)
-        await wait_for_frames(viewer, 1, timeout_s=30)
-        phases["chromium"] = await _measure(viewer, lambda: _drawn(host), options, host=host)
-        _progress(options, phases)
-        await viewer.call("stopViewer")
-    outcome = judge(
+    tries: dict[str, list[Phase]] = {name: [] for name in _PHASES if name != _CHROMIUM or not options.untimed}
+    found = _Found()
+    async with watch_stalls() as stalls:
+        for _ in range(options.pick(*_ATTEMPTS)):
+            wanted = {name for name, phases in tries.items() if not phases or phases[-1].is_spoilt}
+            if wanted:
+                await _attempt(ocean, options, stalls, tries, wanted, found)
+    phases = {name: attempts[-1] for name, attempts in tries.items()}
+    generator = {"ffmpeg_host_cpu_s": found.ffmpeg_cpu_s}
+    return judge(
         phases,
         {
-            "sender_reports_at_viewer": reports,
-            "generator": used | {"chromium_host_cpu_s": host.cpu_s, "chromium_viewer_cpu_s": viewer.cpu_s},
-            **await ocean.evidence(ffmpeg_host=ffmpeg.pid),
+            "sender_reports_at_viewer": found.sender_reports,
+            "set_aside": {
+                name: [asdict(phase) | phase.summary() for phase in attempts[:-1]] for name, attempts in tries.items()
+            },
+            "generator": generator
+            | {"chromium_host_cpu_s": ocean.host.cpu_s, "chromium_viewer_cpu_s": ocean.viewer.cpu_s},
+            **await ocean.evidence(ffmpeg_host=found.ffmpeg_pid),
         },
     )
+
+
+@dataclass(slots=True)
+class _Found:
+    """What an attempt finds besides its phases; the last one's stands."""
+
+    ffmpeg_pid: int = 0
+    ffmpeg_cpu_s: float = 0.0
+    sender_reports: int = 0
+
+
+async def _attempt(
+    ocean: Ocean,
+    options: RunOptions,
+    stalls: StallWatch,
+    tries: Mapping[str, list[Phase]],
+    wanted: set[str],
+    found: _Found,
+) -> None:
+    """The phases that are wanted, in their order, each from its own beginning."""
+    host, viewer = ocean.host, ocean.viewer
+
+    async def measure(name: str, sent: _Sender, *, by: Browser | None = None) -> None:
+        phase = await _measure(viewer, sent, options, stalls, host=by)
+        tries[name].append(phase)
+        _progress(options, name, phase)
+
+    async def join() -> None:
+        await viewer.call("startViewer", ocean.watch(_ROOM, listen=True))
+        await wait_for_frames(viewer, 1, timeout_s=30)
+
+    async with ocean.world.ffmpeg_host("sg", _ROOM, flash=True, until_superseded=True) as ffmpeg:
+        await join()
+        if _FFMPEG in wanted:
+            await measure(_FFMPEG, lambda: _told(ffmpeg))
+        elif _TAKEOVER in wanted:
+            await asyncio.sleep(options.pick(_SETTLE_S, _SETTLE_S, _SETTLE_UNTIMED_S))
+        found.ffmpeg_pid, found.ffmpeg_cpu_s = ffmpeg.pid, process_usage(ffmpeg.pid).cpu_seconds
+        await host.call("startHost", ocean.publish(_ROOM, flash=True))
+        if _TAKEOVER in wanted:
+            await measure(_TAKEOVER, lambda: _drawn(host), by=host)
+            found.sender_reports = (await viewer.call("viewerReport", {"since": 10**9}))["senderReports"]
+    await viewer.call("stopViewer")
+    if _CHROMIUM in wanted:
+        await join()
+        await measure(_CHROMIUM, lambda: _drawn(host), by=host)
+        await viewer.call("stopViewer")
     await host.call("stopHost")
-    return outcome
 
 
 def judge(phases: Mapping[str, Phase], evidence: Mapping[str, object]) -> Outcome:
@@ -138,6 +201,12 @@ def judge(phases: Mapping[str, Phase], evidence: Mapping[str, object]) -> Outcom
         f"{name}: only {len(phase.flashes)} flashes of {due[name]} were sent"
         for name, phase in phases.items()
         if len(phase.flashes) < due[name] * _SENT_MIN_RATIO
+    ]
+    doubts += [
+        f"{name}: the machine's host took cores away {len(phase.stalls)} times, for "
+        f"{max(stall.late_ms for stall in phase.stalls):.0f} ms"
+        for name, phase in phases.items()
+        if phase.is_spoilt
     ]
     doubts += [
         f"{name}: the host's Chromium encoded {phase.encoded_fps:.1f} frames/s: the machine is the limit"
@@ -208,7 +277,9 @@ def playout_delay_ms(before: Mapping[str, float] | None, after: Mapping[str, flo
     return 1_000 * (after["totalPlayoutDelay"] - before["totalPlayoutDelay"]) / samples if samples else 0.0
 
 
-async def _measure(viewer: Browser, sent: _Sender, options: RunOptions, *, host: Browser | None = None) -> Phase:
+async def _measure(
+    viewer: Browser, sent: _Sender, options: RunOptions, stalls: StallWatch, *, host: Browser | None = None
+) -> Phase:
     phase = Phase(options.pick(*_SECONDS))
     settling_ms = time.time() * 1000
     await asyncio.sleep(options.pick(_SETTLE_S, _SETTLE_S, _SETTLE_UNTIMED_S))
@@ -230,6 +301,7 @@ async def _measure(viewer: Browser, sent: _Sender, options: RunOptions, *, host:
     every = match(told, after["flashes"], beeps, started_ms=started_ms)
     phase.settling = [flash for flash in every if flash.at_s < 0]
     phase.flashes = [flash for flash in every if flash.at_s >= 0]
+    phase.stalls = stalls.between(settling_ms / 1000, ended_ms / 1000)
     return phase
 
 
@@ -254,17 +326,17 @@ async def _told(ffmpeg: asyncio.subprocess.Process) -> list[tuple[float, float]]
             found.append((event["unix_ms"], event["unix_ms"]))
 
 
-def _progress(options: RunOptions, phases: Mapping[str, Phase]) -> None:
-    name, phase = list(phases.items())[-1]
+def _progress(options: RunOptions, name: str, phase: Phase) -> None:
     summary = phase.summary()
+    spoilt = f", the machine stood still {len(phase.stalls)} times: set aside" if phase.is_spoilt else ""
     p95 = format_value(summary["p95_ms"])
-    options.progress(f"{name}: {summary['sent']} flashes, {summary['lost']} lost, p95 {p95} ms")
+    options.progress(f"{name}: {summary['sent']} flashes, {summary['lost']} lost, p95 {p95} ms{spoilt}")
 
 
 SCENARIO = Scenario(
     name="sync",
     claim="sound and picture together at the far edge, from FFmpeg and Chromium, also after a takeover",
-    bars=(BarSpec("av_skew_p95_ms", "<=", 60),),
+    bars=(BarSpec("av_skew_p95_ms", "<=", _BAR_MS),),
     run=run,
     evidence=("phases",),
     features=("sound_hold", "sender_reports"),

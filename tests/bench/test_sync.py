@@ -10,6 +10,7 @@ import pytest
 from bench.report import Report, judge
 from bench.scenarios import sync
 from bench.scenarios.sync import Phase, match, playout_delay_ms, sent_by_page
+from bench.stalls import Stall
 
 SECONDS = 40
 SENT = [(1000.0 * second, 1000.0 * second) for second in range(1, SECONDS + 1)]
@@ -70,6 +71,15 @@ def test_what_was_not_sent_is_the_hosts() -> None:
     assert slow.exit_code == 5
     assert "the machine is the limit" in slow.problems[0]
     assert _judged(ffmpeg=_phase(sent=[])).exit_code == 5
+
+
+def test_a_machine_that_stood_still_in_every_attempt_proves_nothing_unless_the_bar_was_held() -> None:
+    late, good = _phase(beeps=_beeps(skew_ms=90.0)), _phase()
+    late.stalls = good.stalls = [Stall(10.0, 0, 80.0, 80.0)]
+    report = _judged(ffmpeg=late)
+    assert report.exit_code == 5
+    assert "took cores away 1 times, for 80 ms" in report.problems[0]
+    assert _judged(ffmpeg=good).exit_code == 0
 
 
 def test_one_bad_phase_does_not_hide_among_good_ones() -> None:
