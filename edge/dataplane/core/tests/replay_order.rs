@@ -53,7 +53,7 @@ fn a_subscriber_that_comes_back_gets_the_sound_it_missed_before_the_picture() {
     let now = Time::from_millis(1_000);
     let mut node = TrunkNode::new(config, now);
     node.apply_peers(["fra".to_owned()], now);
-    node.handle_peer_up("fra", now);
+    node.handle_peer_up("fra", None, now);
     node.handle_local_source(source(), now);
     for number in 0..40 {
         for track in [VIDEO, AUDIO] {

@@ -149,8 +149,13 @@ impl Hop {
         }
     }
 
-    /// The connection was replaced: numbers and echoes begin anew, estimates and totals stay.
-    pub fn handle_reconnect(&mut self, now: Time) {
+    /// The connection is new: numbers and echoes begin anew, estimates and totals stay. The handshake's round trip stands for the
+    /// recent one until a heartbeat tells: media that comes before would reach players that do not know how long to buffer.
+    pub fn handle_reconnect(&mut self, handshake: Option<Duration>, now: Time) {
+        if self.recent == [None; 2] {
+            self.recent[0] = handshake;
+            self.recent_rotated_at = now;
+        }
         self.next_number = 0;
         self.highest = None;
         self.holes.clear();
@@ -564,6 +569,12 @@ mod tests {
             }
         };
         assert_eq!(hop.recent_rtt(), None);
+        hop.handle_reconnect(Some(Duration::from_millis(190)), at(0));
+        assert_eq!(
+            hop.recent_rtt(),
+            Some(Duration::from_millis(190)),
+            "until a heartbeat tells"
+        );
         sample(&mut hop, 0, 3_000, 160);
         sample(&mut hop, 3_000, 3_400, 560);
         assert!(hop.rtt().is_some_and(|rtt| rtt > Duration::from_millis(300)));

@@ -135,13 +135,13 @@ impl TrunkNode {
         Ok(())
     }
 
-    /// A trunk is up, for the first time or anew.
-    pub fn handle_peer_up(&mut self, peer: &str, now: Time) {
+    /// A trunk is up, for the first time or anew. `rtt` is the round trip that its handshake took, when that is known.
+    pub fn handle_peer_up(&mut self, peer: &str, rtt: Option<Duration>, now: Time) {
         let Some(entry) = self.net.entry(peer, now) else {
             return self.net.count_drop(MeshDrop::PeerUnknown);
         };
         entry.up = true;
-        entry.hop.handle_reconnect(now);
+        entry.hop.handle_reconnect(rtt, now);
         entry.subscribers.clear();
         self.net.hurry_heartbeat(peer, now);
         self.forget_connection(peer, now);

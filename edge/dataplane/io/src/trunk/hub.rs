@@ -173,6 +173,7 @@ impl Hub {
         let id = hub.next_connection;
         hub.next_connection += 1;
         let remote = connection.remote_address();
+        let rtt = connection.rtt();
         let link = Link::start(this, peer, id, connection, dialled);
         let replaced = hub.links.insert(peer.clone(), link);
         if let Some(replaced) = &replaced {
@@ -182,7 +183,7 @@ impl Hub {
             hub.node.handle_peer_down(peer, now);
         }
         hub.note_up(peer, true);
-        hub.node.handle_peer_up(peer, now);
+        hub.node.handle_peer_up(peer, Some(rtt), now);
         if replaced.is_none() {
             hub.tell(Event {
                 kind: EventKind::TrunkUp,

@@ -169,8 +169,8 @@ impl World {
             return;
         }
         self.connections.insert(pair(&a, &b), connection);
-        self.with(&a, |node, now| node.handle_peer_up(&b, now));
-        self.with(&b, |node, now| node.handle_peer_up(&a, now));
+        self.with(&a, |node, now| node.handle_peer_up(&b, None, now));
+        self.with(&b, |node, now| node.handle_peer_up(&a, None, now));
     }
 
     fn frame(&mut self, origin: String, incarnation: u64) {
