@@ -6,6 +6,7 @@
 //! The driver, per packet of a source: insert it into the stream's ring, then `write` it for each viewer. What `write` holds back
 //! for pacing, replays and retransmissions come out of `poll_packet`, again and again until `None`, at each `poll_timeout`.
 
+mod beginning;
 mod codec;
 mod header;
 mod history;
@@ -312,7 +313,7 @@ impl SendHalf {
         seal: &SealContext,
         now: Time,
     ) -> Option<Range<usize>> {
-        if !self.has_backlog() || !self.pacer.admits(now) {
+        if self.begin_due(rings, now) || !self.has_backlog() || !self.pacer.admits(now) {
             return None;
         }
         let range = self
@@ -366,6 +367,24 @@ impl SendHalf {
             }
         }
         None
+    }
+
+    /// Starts the tracks whose source's first burst is over. `true` when one did: its report is due before its first packet.
+    fn begin_due(&mut self, rings: &[StreamRing], now: Time) -> bool {
+        let mut replays = 0;
+        for sender in &mut self.tracks {
+            if sender.begins_at().is_some_and(|at| at <= now)
+                && let Some(ring) = sender.source_track().and_then(|track| rings.get(track))
+            {
+                replays += u64::from(sender.begin_from(ring, now));
+            }
+        }
+        if replays > 0 {
+            self.stats.replays += replays;
+            self.align();
+            self.reports.restart(now);
+        }
+        replays > 0
     }
 
     fn has_backlog(&self) -> bool {
@@ -523,7 +542,12 @@ impl SendHalf {
     pub fn poll_timeout(&self) -> Option<Time> {
         let backlog = self.has_backlog().then(|| self.pacer.next_admission());
         let key_frames = self.tracks.iter().filter_map(TrackSender::key_frame_request_at);
-        key_frames.chain(backlog).chain(self.reports.poll_timeout()).min()
+        let beginnings = self.tracks.iter().filter_map(TrackSender::begins_at);
+        key_frames
+            .chain(beginnings)
+            .chain(backlog)
+            .chain(self.reports.poll_timeout())
+            .min()
     }
 
     /// The plaintext compound that ends the session from our side.

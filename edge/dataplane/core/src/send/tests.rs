@@ -374,15 +374,54 @@ fn a_cached_group_is_replayed_paced_and_ends_at_the_live_line() {
         assert_eq!(pair[1].number, pair[0].number + 1);
         let step = pair[1].timestamp.wrapping_sub(pair[0].timestamp) as i32;
         assert!(
-            if index < 41 {
-                (1..300).contains(&step)
-            } else {
-                step == 3_000
+            match index {
+                0..41 => (1..300).contains(&step),
+                41..44 => (300..3_000).contains(&step), // where the replay joins the live line
+                _ => step == 3_000,
             },
             "{index}: {step}"
         );
     }
     assert_eq!(got[0].payload[0], b'K');
+}
+
+#[test]
+fn replayed_frames_lie_on_the_line_of_the_live_ones_as_they_are_sent() {
+    // 30 frames/s.
+    let came = |number: u64| number * 100 / 3;
+    for (frames, age) in [(45, 1), (45, 16), (45, 30), (2, 10), (1, 25), (60, 20)] {
+        let mut world = World::new(parameters());
+        for number in 0..frames {
+            let packet = frame(100 + number, came(100 + number), 1_000, number == 0);
+            world.rings[VIDEO].insert(Arc::new(packet)).unwrap();
+        }
+        let mut next = 100 + frames;
+        let start = came(next - 1) + age;
+        world
+            .half
+            .switch_source(&source(1, Codec::Vp8), &[None, None], &world.rings, at(start));
+        let mut transits = Vec::new();
+        for ms in start..start + 1_000 {
+            let mut sent = world.poll(ms);
+            if ms == came(next) {
+                sent.extend(world.write(VIDEO, frame(next, ms, 1_000, false), ms).unwrap());
+                next += 1;
+            }
+            transits.extend(
+                sent.iter()
+                    .map(|packet| (ms as u32 * 90).wrapping_sub(packet.timestamp) as i32),
+            );
+        }
+        let first = transits[0];
+        let from_first: Vec<f64> = transits
+            .iter()
+            .map(|ticks| f64::from(ticks.wrapping_sub(first)))
+            .collect();
+        let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+        let (replayed, live) = from_first.split_at(frames as usize);
+        let early_ms = (mean(&live[2..]) - mean(replayed)) / 90.0;
+        assert!(early_ms.abs() < 4.0, "{frames} frames, {age} ms old: {early_ms} ms");
+    }
 }
 
 #[test]

@@ -21,13 +21,15 @@ struct Bend {
     offset: u32,
 }
 
-/// A replay: the span up to `anchor` is scaled by `numerator / denominator`.
+/// A replay: the span up to `anchor` is scaled by `numerator / denominator`, and ends `advance` ticks after the place that `anchor`
+/// has on the live line. What follows joins that line within twice as many ticks.
 #[derive(Clone, Copy, Debug)]
 struct Squeeze {
     anchor: u32,
     anchor_out: u32,
     numerator: u32,
     denominator: u32,
+    advance: u32,
 }
 
 /// A point on the line from wallclock to the viewer's RTP time.
@@ -44,6 +46,8 @@ pub(super) struct Replay {
     pub(super) newest: u32,
     /// Ticks into which it is squeezed.
     pub(super) ticks: u32,
+    /// Ticks by which the last of it is sent later than `newest` came.
+    pub(super) advance: u32,
 }
 
 #[derive(Debug)]
@@ -108,16 +112,16 @@ impl Timeline {
         self.offset = first_out.wrapping_sub(first);
         if let Some(replay) = replay {
             let span = replay.newest.wrapping_sub(first);
-            if span > replay.ticks && span < u32::MAX / 2 {
-                let anchor_out = first_out.wrapping_add(replay.ticks);
-                self.squeeze = Some(Squeeze {
-                    anchor: replay.newest,
-                    anchor_out,
-                    numerator: replay.ticks,
-                    denominator: span,
-                });
-                self.offset = anchor_out.wrapping_sub(replay.newest);
-            }
+            let numerator = replay.ticks.min(span);
+            let anchor_out = first_out.wrapping_add(numerator);
+            self.squeeze = Some(Squeeze {
+                anchor: replay.newest,
+                anchor_out,
+                numerator,
+                denominator: span.max(1),
+                advance: replay.advance,
+            });
+            self.offset = anchor_out.wrapping_sub(replay.advance).wrapping_sub(replay.newest);
         }
         self.newest = None;
     }
@@ -129,7 +133,7 @@ impl Timeline {
             if advance <= 0 {
                 return self.map(timestamp);
             }
-            if self.pending_shift != 0 && self.squeeze_distance(timestamp) <= 0 {
+            if self.pending_shift != 0 && self.has_joined(timestamp) {
                 self.shift(newest, advance);
             }
         }
@@ -154,17 +158,25 @@ impl Timeline {
         self.offset = self.offset.wrapping_add_signed(shift);
     }
 
-    /// How far before the end of a replay a source timestamp lies; not positive for live ones.
-    fn squeeze_distance(&self, timestamp: u32) -> i32 {
-        self.squeeze
-            .map_or(0, |squeeze| squeeze.anchor.wrapping_sub(timestamp) as i32)
+    /// Whether no replay bends the line at this source timestamp.
+    fn has_joined(&self, timestamp: u32) -> bool {
+        self.squeeze.is_none_or(|squeeze| {
+            let after = timestamp.wrapping_sub(squeeze.anchor) as i32;
+            after > 0 && after as u32 >= 2 * squeeze.advance
+        })
     }
 
     fn map(&self, timestamp: u32) -> u32 {
-        let distance = self.squeeze_distance(timestamp);
-        if let (Some(squeeze), true) = (self.squeeze, distance > 0) {
-            let scaled = u64::from(distance as u32) * u64::from(squeeze.numerator) / u64::from(squeeze.denominator);
-            return squeeze.anchor_out.wrapping_sub(scaled as u32);
+        if let Some(squeeze) = self.squeeze {
+            let after = timestamp.wrapping_sub(squeeze.anchor) as i32;
+            if after <= 0 {
+                let before = u64::from(after.unsigned_abs());
+                let scaled = before * u64::from(squeeze.numerator) / u64::from(squeeze.denominator);
+                return squeeze.anchor_out.wrapping_sub(scaled as u32);
+            }
+            if (after as u32) < 2 * squeeze.advance {
+                return squeeze.anchor_out.wrapping_add(after as u32 / 2);
+            }
         }
         let holds = |bend: &&Bend| bend.until.wrapping_sub(timestamp) as i32 >= 0;
         // The oldest bend that covers the timestamp tells the offset it was sent with.
@@ -255,6 +267,7 @@ mod tests {
             Some(Replay {
                 newest: 181_000,
                 ticks: 9_000,
+                advance: 900,
             }),
             at(0),
         );
@@ -263,7 +276,13 @@ mod tests {
         for frame in 1..=80u32 {
             let out = line.timestamp_of(1_000 + frame * 3_000, at(1));
             let step = out.wrapping_sub(previous);
-            assert_eq!(step, if frame <= 60 { 150 } else { 3_000 });
+            // The last of the replay is stamped 10 ms after its place, and the next frame is back at its own.
+            let expected = match frame {
+                ..=60 => 150,
+                61 => 2_100,
+                _ => 3_000,
+            };
+            assert_eq!(step, expected);
             previous = out;
         }
         // A late packet of the replay gets what its frame had.
@@ -353,15 +372,18 @@ mod tests {
     proptest! {
         #[test]
         fn timestamps_move_forward_through_takeovers(
-            sources in proptest::collection::vec((any::<u32>(), 1usize..20, 0u64..3_000, any::<bool>()), 1..6),
+            sources in proptest::collection::vec(
+                (any::<u32>(), 1usize..20, 0u64..3_000, proptest::option::of(0u32..18_000)),
+                1..6,
+            ),
         ) {
             let mut line = Timeline::new(90_000, u32::MAX - 3);
             let mut now = 0;
             let mut previous = None;
-            for (first, frames, pause, replayed) in sources {
+            for (first, frames, pause, advance) in sources {
                 now += pause;
                 let newest = first.wrapping_add(3_000 * (frames as u32 / 2));
-                line.start(first, replayed.then_some(Replay { newest, ticks: 200 }), at(now));
+                line.start(first, advance.map(|advance| Replay { newest, ticks: 200, advance }), at(now));
                 for frame in 0..frames as u32 {
                     now += 33;
                     let out = line.timestamp_of(first.wrapping_add(frame * 3_000), at(now));

@@ -134,3 +134,42 @@ fn h264_goes_out_under_the_payload_type_whose_mode_and_profile_fit() {
         Err(SendDrop::NoCodec)
     );
 }
+
+#[test]
+fn a_burst_of_a_source_new_here_goes_out_on_the_line_of_the_live_frames() {
+    let mut world = World::new(parameters());
+    world
+        .half
+        .switch_source(&source(1, Codec::Vp8), &[None, None], &world.rings, at(900));
+    world.half.set_repair_delay(std::time::Duration::from_millis(100));
+    // Thirty frames that a parent had kept come within 15 ms, and then one each 33 ms.
+    let came = |number: u64| {
+        if number < 30 {
+            1_000 + number / 2
+        } else {
+            1_015 + (number - 30) * 100 / 3
+        }
+    };
+    let (mut transits, mut next) = (Vec::new(), 0);
+    for ms in 1_000..3_000 {
+        world.reports(ms);
+        let mut sent = world.poll(ms);
+        while ms == came(next) {
+            sent.extend(world.write(VIDEO, frame(next, ms, 1_000, next == 0), ms).unwrap());
+            next += 1;
+        }
+        transits.extend(
+            sent.iter()
+                .map(|packet| (ms as u32 * 90).wrapping_sub(packet.timestamp) as i32),
+        );
+    }
+    assert_eq!(transits.len() as u64, next, "everything goes out once");
+    let live = transits[transits.len() - 1];
+    let furthest_ms = transits
+        .iter()
+        .map(|ticks| ticks.wrapping_sub(live).abs())
+        .max()
+        .unwrap()
+        / 90;
+    assert!(furthest_ms <= 20, "{furthest_ms} ms off the line");
+}
