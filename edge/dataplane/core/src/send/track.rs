@@ -657,7 +657,7 @@ fn replay_of<'a>(
         })
         .max()
         .unwrap_or(0);
-    let advance = (age + (sending + ticks) / 2).clamp(0, i64::from(ADVANCE_MAX));
+    let advance = (age + (sending + ticks) / 2).clamp(0, ADVANCE_MAX);
     Replay {
         newest,
         ticks: ticks as u32,
