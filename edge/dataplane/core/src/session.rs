@@ -175,6 +175,14 @@ impl Session {
         }
     }
 
+    /// Whether a track begins for this viewer with this live packet; see [`SendHalf::begin`].
+    pub fn begin(&mut self, track: usize, packet: &MediaPacket, now: Time) -> bool {
+        match (&mut self.half, &self.keys) {
+            (Half::Viewer(send), Some(_)) => send.begin(track, packet, now),
+            _ => false,
+        }
+    }
+
     /// Writes one live packet for this viewer; see [`SendHalf::write`]. Nothing before the keys or for a host.
     pub fn write(
         &mut self,
@@ -230,6 +238,11 @@ impl Session {
     /// The peer has been silent too long.
     pub fn is_dead(&self, now: Time) -> bool {
         self.ice.is_dead(now)
+    }
+
+    /// The peer has been silent for longer than a living one is.
+    pub fn is_quiet(&self, now: Time) -> bool {
+        self.ice.is_quiet(now)
     }
 
     /// Where this session's datagrams go.

@@ -3,7 +3,9 @@
 //! Binding of ssrcs to tracks, RTX, padding, repair requests, transport-wide feedback, reception reports and key-frame requests
 //! live here. Encryption does not, nor anything that knows a viewer.
 
+mod drops;
 mod nack;
+mod parameters;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -11,11 +13,13 @@ mod window;
 
 use crate::codec;
 use crate::packet::{MediaExtensions, MediaPacket, Ssrc};
-use crate::rtcp::{self, Rtcp, RtcpError, TwccRecorder};
-use crate::rtp::{RtpError, RtpHeader, extend_sequence_number};
-use crate::source::{Codec, MediaKind, SenderClock, TrackInfo};
+use crate::rtcp::{self, Rtcp, TwccRecorder};
+use crate::rtp::{RtpHeader, extend_sequence_number};
+use crate::source::{Codec, SenderClock, TrackInfo};
 use crate::time::Time;
 use bytes::Bytes;
+pub use drops::ReceiveDrop;
+pub use parameters::{ReceiveCodec, ReceiveDisabled, ReceiveExtensions, ReceiveParameters, ReceiveTrackParameters};
 use std::collections::VecDeque;
 use std::time::Duration;
 use track::{KeyFrameRequest, TrackReceiver};
@@ -40,149 +44,6 @@ const COMPOUND_ROOM: usize = 200;
 
 /// Events kept for the driver.
 const MAX_EVENTS: usize = 64;
-
-/// What was agreed with the publisher.
-#[derive(Clone, Debug)]
-pub struct ReceiveParameters {
-    /// One entry per accepted m-line, in order; the position is the track's index everywhere.
-    pub tracks: Vec<ReceiveTrackParameters>,
-    /// Header extension ids by meaning, as the publisher numbers them.
-    pub extensions: ReceiveExtensions,
-    /// The ssrc our RTCP comes from.
-    pub local_ssrc: Ssrc,
-    /// Our CNAME.
-    pub cname: String,
-    /// Feedback may go out without a report in front of it (RFC 5506).
-    pub reduced_size: bool,
-    /// Parts that are switched off by settings.
-    pub disabled: ReceiveDisabled,
-}
-
-/// Parts of the receive half that settings can switch off, to show what they are worth.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReceiveDisabled {
-    /// No repair requests.
-    pub nack: bool,
-    /// No transport-wide feedback.
-    pub twcc: bool,
-}
-
-/// One accepted m-line.
-#[derive(Clone, Debug)]
-pub struct ReceiveTrackParameters {
-    /// Audio or video.
-    pub kind: MediaKind,
-    /// The m-line's mid.
-    pub mid: String,
-    /// Codecs in the answer, preferred first.
-    pub codecs: Vec<ReceiveCodec>,
-    /// Ssrcs the offer named for media (`a=ssrc`, first of each FID group).
-    pub ssrcs: Vec<Ssrc>,
-    /// Ssrcs the offer named for RTX (second of each FID group).
-    pub rtx_ssrcs: Vec<Ssrc>,
-}
-
-/// One codec of an m-line.
-#[derive(Clone, Debug)]
-pub struct ReceiveCodec {
-    /// The publisher's payload type.
-    pub payload_type: u8,
-    /// What it carries.
-    pub codec: Codec,
-    /// Format parameters without the payload type.
-    pub fmtp: String,
-    /// The RTX payload type whose `apt` is this one.
-    pub rtx_payload_type: Option<u8>,
-    /// Generic NACK was agreed.
-    pub nack: bool,
-    /// PLI was agreed.
-    pub pli: bool,
-    /// FIR was agreed.
-    pub fir: bool,
-}
-
-/// Ids of header extensions that the publisher may send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReceiveExtensions {
-    /// urn:ietf:params:rtp-hdrext:sdes:mid
-    pub mid: Option<u8>,
-    /// urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id
-    pub rid: Option<u8>,
-    /// urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id
-    pub repaired_rid: Option<u8>,
-    /// Transport-wide sequence number, where feedback on it was agreed.
-    pub transport_sequence_number: Option<u8>,
-    /// abs-capture-time.
-    pub abs_capture_time: Option<u8>,
-    /// Audio level (RFC 6464).
-    pub audio_level: Option<u8>,
-    /// Video orientation.
-    pub video_orientation: Option<u8>,
-}
-
-/// Why an authenticated packet of a publisher went no further.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ReceiveDrop {
-    /// Not RTP after decryption (padding does not fit).
-    Rtp(RtpError),
-    /// Not RTCP after decryption.
-    Rtcp(RtcpError),
-    /// The payload type was not agreed for this track.
-    UnknownPayloadType,
-    /// Neither mid, nor ssrc, nor payload type tells the track, or the track has another ssrc.
-    UnknownSsrc,
-    /// Another codec than the track's first packet had.
-    CodecChanged,
-    /// RTX without room for the original number.
-    RtxTruncated,
-    /// RTX before any packet of its track, or for an `apt` that is not the track's codec.
-    RtxUnbound,
-    /// RTX whose original lies before the first packet or below the window.
-    RtxTooOld,
-    /// RTX without payload: a probe for bandwidth.
-    RtxPadding,
-    /// Received before, directly or repaired.
-    Duplicate,
-    /// Below the receive window.
-    TooOld,
-}
-
-impl ReceiveDrop {
-    /// Every reason, so that each has a counter from the start.
-    pub const ALL: &'static [ReceiveDrop] = &[
-        ReceiveDrop::Rtp(RtpError::Truncated),
-        ReceiveDrop::Rtp(RtpError::BadVersion),
-        ReceiveDrop::Rtp(RtpError::BadPadding),
-        ReceiveDrop::Rtcp(RtcpError::Truncated),
-        ReceiveDrop::Rtcp(RtcpError::BadVersion),
-        ReceiveDrop::UnknownPayloadType,
-        ReceiveDrop::UnknownSsrc,
-        ReceiveDrop::CodecChanged,
-        ReceiveDrop::RtxTruncated,
-        ReceiveDrop::RtxUnbound,
-        ReceiveDrop::RtxTooOld,
-        ReceiveDrop::RtxPadding,
-        ReceiveDrop::Duplicate,
-        ReceiveDrop::TooOld,
-    ];
-
-    /// Stable metric label.
-    pub const fn name(self) -> &'static str {
-        match self {
-            ReceiveDrop::Rtp(error) => error.name(),
-            ReceiveDrop::Rtcp(error) => error.name(),
-            ReceiveDrop::UnknownPayloadType => "receive_unknown_payload_type",
-            ReceiveDrop::UnknownSsrc => "receive_unknown_ssrc",
-            ReceiveDrop::CodecChanged => "receive_codec_changed",
-            ReceiveDrop::RtxTruncated => "receive_rtx_truncated",
-            ReceiveDrop::RtxUnbound => "receive_rtx_unbound",
-            ReceiveDrop::RtxTooOld => "receive_rtx_too_old",
-            ReceiveDrop::RtxPadding => "receive_rtx_padding",
-            ReceiveDrop::Duplicate => "receive_duplicate",
-            ReceiveDrop::TooOld => "receive_too_old",
-        }
-    }
-}
 
 /// What the publisher's RTCP, or its silence, tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,6 +1,8 @@
 use super::*;
+use crate::rtcp::RtcpError;
 use crate::rtcp::{SenderReport, write_bye, write_sender_report};
 use crate::rtp::{HeaderFields, write_header};
+use crate::source::MediaKind;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 

@@ -3,15 +3,18 @@
 //! Per-viewer rewriting, history, retransmission, pacing, replay of the first group of pictures, sender reports and takeover
 //! live here. Sockets do not, nor anything that knows a publisher's session. Nothing allocates per packet.
 //!
-//! The driver, per packet of a source: insert it into the stream's ring, then `write` it for each viewer. What `write` holds back
-//! for pacing, replays and retransmissions come out of `poll_packet`, again and again until `None`, at each `poll_timeout`.
+//! The driver, per packet of a source: insert it into the stream's ring, then for each viewer ask `begin`, and `write` it. What
+//! `write` holds back for pacing, replays and retransmissions come out of `poll_packet`, again and again until `None`, at each
+//! `poll_timeout`.
 
 mod beginning;
 mod codec;
+mod drops;
 mod header;
 mod history;
 mod numbering;
 mod pace;
+mod parameters;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -20,12 +23,14 @@ mod track;
 
 use crate::packet::{MediaPacket, Ssrc};
 use crate::ring::StreamRing;
-use crate::rtcp::{self, NackedNumbers, Rtcp, RtcpError};
+use crate::rtcp::{self, NackedNumbers, Rtcp};
 use crate::source::{MediaKind, SenderClock, SourceInfo};
 use crate::srtp::SealContext;
 use crate::time::Time;
 pub use codec::SendCodec;
+pub use drops::SendDrop;
 use pace::Pacer;
+pub use parameters::{SendDisabled, SendExtensions, SendParameters, SendTrackParameters};
 use report::ReportClock;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -40,147 +45,6 @@ const MAX_REPAIRS: usize = 256;
 
 /// Entries looked at in one FIR; a viewer has one or two video tracks.
 const MAX_FIR_ENTRIES: usize = 4;
-
-/// What was agreed with the viewer, and the random starts that the rim has drawn.
-#[derive(Clone, Debug)]
-pub struct SendParameters {
-    /// One entry per accepted m-line.
-    pub tracks: Vec<SendTrackParameters>,
-    /// Our CNAME: one for all tracks, so that they are played in sync.
-    pub cname: String,
-    /// Parts that are switched off by settings.
-    pub disabled: SendDisabled,
-}
-
-/// Parts of the send half that settings can switch off, to show what they are worth.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SendDisabled {
-    /// Repair requests are not answered.
-    pub nack: bool,
-    /// No replay of the current group of pictures: every viewer waits for a key frame.
-    pub cache: bool,
-    /// No sender reports: a player knows nothing of how its tracks' clocks belong together.
-    pub sender_reports: bool,
-}
-
-/// One accepted m-line.
-#[derive(Clone, Debug)]
-pub struct SendTrackParameters {
-    /// Audio or video.
-    pub kind: MediaKind,
-    /// The m-line's mid.
-    pub mid: String,
-    /// Every codec that the viewer takes and we forward, preferred first.
-    pub codecs: Vec<SendCodec>,
-    /// Our ssrc for this viewer.
-    pub ssrc: Ssrc,
-    /// Our RTX ssrc for this viewer.
-    pub rtx_ssrc: Ssrc,
-    /// Header extension ids as the viewer numbers them.
-    pub extensions: SendExtensions,
-    /// Random; only the low 15 bits are used (below 2^15 the first loss cannot hide a wrap, RFC 3711 §3.3.1).
-    pub first_sequence_number: u16,
-    /// Random first RTP timestamp.
-    pub first_timestamp: u32,
-}
-
-/// Ids of header extensions that the viewer understands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SendExtensions {
-    /// urn:ietf:params:rtp-hdrext:sdes:mid
-    pub mid: Option<u8>,
-    /// abs-capture-time.
-    pub abs_capture_time: Option<u8>,
-    /// Audio level (RFC 6464).
-    pub audio_level: Option<u8>,
-    /// Video orientation.
-    pub video_orientation: Option<u8>,
-    /// playout-delay; written on video only, because a player moves its audio along to stay in sync.
-    pub playout_delay: Option<u8>,
-    /// Transport-wide sequence number; its place is reserved, nothing is written yet.
-    pub transport_sequence_number: Option<u8>,
-}
-
-/// Why a packet did not go to a viewer, or a viewer's request was not answered.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum SendDrop {
-    /// The viewer watches no such track of this source.
-    NoTrack,
-    /// The viewer does not take the track's codec, or not in the track's packetization-mode.
-    NoCodec,
-    /// Video before the first key frame for this viewer.
-    AwaitingKeyFrame,
-    /// The packet precedes the one the viewer started with.
-    BeforeStart,
-    /// Too late to be numbered.
-    TooOld,
-    /// The packet would not fit a datagram.
-    TooLarge,
-    /// The viewer fell behind by more than the ring holds and waits for a key frame.
-    FellBehind,
-    /// Not RTCP after decryption.
-    Rtcp(RtcpError),
-    /// A repair request for a number that was never sent or is forgotten.
-    NackUnknown,
-    /// A repair request for a packet that has left the ring.
-    NackTooOld,
-    /// A repair request repeated within one round trip.
-    NackRepeated,
-    /// More repair requests than are kept.
-    NackOverflow,
-    /// Repair requests are switched off or were not agreed.
-    NackDisabled,
-    /// Feedback about an ssrc that is not ours.
-    UnknownSsrc,
-}
-
-impl SendDrop {
-    /// Every reason, so that each has a counter from the start.
-    pub const ALL: &'static [SendDrop] = &[
-        SendDrop::NoTrack,
-        SendDrop::NoCodec,
-        SendDrop::AwaitingKeyFrame,
-        SendDrop::BeforeStart,
-        SendDrop::TooOld,
-        SendDrop::TooLarge,
-        SendDrop::FellBehind,
-        SendDrop::Rtcp(RtcpError::Truncated),
-        SendDrop::Rtcp(RtcpError::BadVersion),
-        SendDrop::NackUnknown,
-        SendDrop::NackTooOld,
-        SendDrop::NackRepeated,
-        SendDrop::NackOverflow,
-        SendDrop::NackDisabled,
-        SendDrop::UnknownSsrc,
-    ];
-
-    fn index(self) -> usize {
-        SendDrop::ALL
-            .iter()
-            .position(|reason| *reason == self)
-            .expect("ALL names every reason")
-    }
-
-    /// Stable metric label.
-    pub const fn name(self) -> &'static str {
-        match self {
-            SendDrop::NoTrack => "send_no_track",
-            SendDrop::NoCodec => "send_no_codec",
-            SendDrop::AwaitingKeyFrame => "send_awaiting_key_frame",
-            SendDrop::BeforeStart => "send_before_start",
-            SendDrop::TooOld => "send_too_old",
-            SendDrop::TooLarge => "send_too_large",
-            SendDrop::FellBehind => "send_fell_behind",
-            SendDrop::Rtcp(error) => error.name(),
-            SendDrop::NackUnknown => "nack_unknown",
-            SendDrop::NackTooOld => "nack_too_old",
-            SendDrop::NackRepeated => "nack_repeated",
-            SendDrop::NackOverflow => "nack_overflow",
-            SendDrop::NackDisabled => "nack_disabled",
-            SendDrop::UnknownSsrc => "send_unknown_ssrc",
-        }
-    }
-}
 
 /// Counters since the start of the session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -272,6 +136,19 @@ impl SendHalf {
     pub fn clear_source(&mut self) {
         self.repairs.clear();
         self.tracks.iter_mut().for_each(TrackSender::clear_source);
+    }
+
+    /// Whether a track begins for this viewer with this live packet. Its report is due then: sent before `write` it precedes the
+    /// first packet.
+    pub fn begin(&mut self, track: usize, packet: &MediaPacket, now: Time) -> bool {
+        let mut tracks = self.tracks.iter_mut();
+        let sender = tracks.find(|sender| sender.source_track() == Some(track));
+        let begins = sender.is_some_and(|sender| !sender.is_live() && sender.begin_live(packet, now));
+        if begins {
+            self.align();
+            self.reports.restart(now);
+        }
+        begins
     }
 
     /// Rewrites and seals one live packet of the source's `track`, appended to `output`; the packet is in the ring already.

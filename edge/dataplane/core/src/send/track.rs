@@ -1,13 +1,16 @@
 //! One track towards one viewer: where it stands in its source, and how its packets are made.
 
+mod packets;
+mod start;
+
 use super::beginning::Beginning;
 use super::header::HeaderWriter;
 use super::history::{Entry, History, Sent};
 use super::numbering::{Numbering, Spent};
 use super::pace::Pacer;
-use super::timeline::{Replay, Timeline};
+use super::timeline::Timeline;
 use super::{SendCodec, SendDrop, SendTrackParameters};
-use crate::codec::h264::{ParameterSets, has_sps};
+use crate::codec::h264::ParameterSets;
 use crate::codec::vp8;
 use crate::packet::{MediaPacket, Ssrc};
 use crate::ring::{MAX_PACKETS, StreamRing};
@@ -16,20 +19,13 @@ use crate::source::{Codec, MediaKind, SenderClock, SourceInfo};
 use crate::srtp::SealContext;
 use crate::time::Time;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
-
-/// Above this, per-packet extensions are left out: 1,280 bytes with IPv6 and UDP headers pass every tunnel.
-const COMFORTABLE_DATAGRAM: usize = 1_280 - 48;
 
 /// Above this, a packet would be fragmented on Ethernet with IPv6.
 const MAX_DATAGRAM: usize = 1_500 - 48;
 
 /// One viewer asks for a key frame this often at most.
 const KEY_FRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
-
-/// The replayed frames are stamped at most this far, 200 ms at 90 kHz, past the place of the newest.
-const ADVANCE_MAX: i64 = 18_000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -204,86 +200,6 @@ impl TrackSender {
         self.kind == MediaKind::Video && self.header.tells_playout_delay()
     }
 
-    fn await_key_frame(&mut self) {
-        self.phase = Phase::Awaiting;
-        self.passed_over = 0;
-        self.behind = false;
-        self.key_frame_wanted = true;
-    }
-
-    /// When a viewer of a source that is new here starts, unless more of its first burst comes.
-    pub(super) fn begins_at(&self) -> Option<Time> {
-        self.beginning.as_ref().map(Beginning::over_at)
-    }
-
-    /// Starts from the ring now that the first burst is in it. `false` when a key frame has to be waited for after all.
-    pub(super) fn begin_from(&mut self, ring: &StreamRing, now: Time) -> bool {
-        self.beginning = None;
-        let begins = self.start_replay(ring, now);
-        if !begins {
-            self.await_key_frame();
-        }
-        begins
-    }
-
-    fn start_replay(&mut self, ring: &StreamRing, now: Time) -> bool {
-        let Some(range) = ring.group_replay(now) else {
-            return false;
-        };
-        let packets = range.clone().filter_map(|number| ring.get(number));
-        let bytes: usize = packets
-            .clone()
-            .map(|packet| packet.payload.len() + self.header.plain_len() + 16)
-            .sum();
-        let (Some(first), Some(newest)) = (packets.clone().next(), packets.clone().next_back()) else {
-            return false;
-        };
-        let replay = replay_of(first.timestamp, newest.timestamp, bytes, packets, now);
-        let key_frame = range
-            .map_while(|number| ring.get(number))
-            .take_while(|packet| packet.timestamp == first.timestamp);
-        let complete = key_frame.into_iter().any(|packet| has_sps(&packet.payload));
-        self.begin(first, complete, Some(replay), now);
-        self.behind = true;
-        true
-    }
-
-    /// The first packet of a source for this viewer is known.
-    ///
-    /// A decoder needs parameter sets before the key frame: unless it brings them (`complete`), those of the source's description
-    /// go first, as a packet of their own that `poll_held` gives out.
-    fn begin(&mut self, first: &MediaPacket, complete: bool, replay: Option<Replay>, now: Time) {
-        self.phase = Phase::Live;
-        self.start = first.extended_sequence_number;
-        self.cursor = self.start;
-        self.prelude = None;
-        if self.parameter_sets.is_some() && !complete {
-            self.prelude = Some((self.numbering.take(), first.timestamp));
-            self.behind = true;
-        }
-        self.numbering.start(self.start);
-        self.timeline.start(first.timestamp, replay, now);
-        if self.codec.is_some_and(|codec| codec.codec == Codec::Vp8) {
-            self.picture_numbers.restart(&first.payload);
-        }
-        self.key_frame_wanted = false;
-    }
-
-    /// Whether this packet is one of the first of a source that is new here; those go out when it is known how they come.
-    fn is_beginning(&mut self, packet: &MediaPacket, now: Time) -> bool {
-        if let Some(beginning) = &mut self.beginning {
-            beginning.handle_packet(packet.timestamp, now);
-            return true;
-        }
-        if !self.new_here || !self.by_trunk || !packet.key_frame_start {
-            return false;
-        }
-        self.new_here = false;
-        self.key_frame_wanted = false;
-        self.beginning = Some(Beginning::new(Codec::Vp8.clock_rate(), packet.timestamp, now));
-        true
-    }
-
     /// One live packet, which the ring has already.
     pub(super) fn write(
         &mut self,
@@ -299,18 +215,12 @@ impl TrackSender {
         if self.phase == Phase::Awaiting && self.is_beginning(packet, now) {
             return Ok(None);
         }
-        match self.phase {
-            Phase::Live => {}
-            Phase::Idle(reason) => return Err(reason),
-            Phase::Awaiting if self.kind == MediaKind::Video && !packet.key_frame_start => {
-                self.passed_over = self.passed_over.max(packet.extended_sequence_number);
-                return Err(SendDrop::AwaitingKeyFrame);
-            }
-            Phase::Awaiting => {
-                self.begin(packet, has_sps(&packet.payload), None, now);
-                // A repaired key frame comes after packets that follow it: those wait in the ring.
-                self.behind |= self.passed_over > packet.extended_sequence_number;
-            }
+        if let Phase::Idle(reason) = self.phase {
+            return Err(reason);
+        }
+        if self.phase == Phase::Awaiting && !self.begin_live(packet, now) {
+            self.passed_over = self.passed_over.max(packet.extended_sequence_number);
+            return Err(SendDrop::AwaitingKeyFrame);
         }
         let number = packet.extended_sequence_number;
         if number < self.start {
@@ -420,166 +330,6 @@ impl TrackSender {
         known.is_some_and(|entry| entry.generation == generation && entry.source_number_low == source_number as u32)
     }
 
-    fn send_parameter_sets(
-        &mut self,
-        number: u64,
-        source_timestamp: u32,
-        output: &mut Vec<u8>,
-        seal: &SealContext,
-        now: Time,
-    ) -> Range<usize> {
-        let timestamp = self.timeline.timestamp_of(source_timestamp, now);
-        let payload = self.parameter_sets.as_deref().unwrap_or_default();
-        let payload_type = self.codec.map_or(0, |codec| codec.payload_type);
-        let start = output.len();
-        let header_len = self
-            .header
-            .write_plain(output, false, payload_type, number as u16, timestamp);
-        output.extend_from_slice(payload);
-        seal.seal_rtp(output, start, header_len, number);
-        self.packet_count = self.packet_count.wrapping_add(1);
-        self.octet_count = self.octet_count.wrapping_add(payload.len() as u32);
-        self.history.record(Entry {
-            source_number_low: 0,
-            timestamp,
-            sequence_number: number as u16,
-            sent_ms: milliseconds(now),
-            resent_ms: 0,
-            generation: self.generation,
-            sent: Sent::ParameterSets,
-        });
-        start..output.len()
-    }
-
-    /// Writes and seals a packet under the media ssrc.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one packet's values, used once, on the hot path"
-    )]
-    fn make(
-        &mut self,
-        packet: &MediaPacket,
-        payload_type: u8,
-        number: u64,
-        timestamp: u32,
-        newest: bool,
-        output: &mut Vec<u8>,
-        seal: &SealContext,
-    ) -> Range<usize> {
-        let start = output.len();
-        let sequence_number = number as u16;
-        let room = COMFORTABLE_DATAGRAM - seal.profile().rtp_overhead();
-        let mut header_len = 0;
-        if self.header.wants(&packet.extensions) {
-            header_len = self.header.write_extended(
-                output,
-                packet.marker,
-                payload_type,
-                sequence_number,
-                timestamp,
-                &packet.extensions,
-            );
-            if header_len + packet.payload.len() > room {
-                output.truncate(start);
-                header_len = 0;
-            }
-        }
-        if header_len == 0 {
-            header_len = self
-                .header
-                .write_plain(output, packet.marker, payload_type, sequence_number, timestamp);
-        }
-        self.append_payload(packet, start, header_len, newest, output);
-        seal.seal_rtp(output, start, header_len, number);
-        start..output.len()
-    }
-
-    fn append_payload(
-        &mut self,
-        packet: &MediaPacket,
-        start: usize,
-        header_len: usize,
-        newest: bool,
-        output: &mut Vec<u8>,
-    ) {
-        if packet.payload.is_empty() {
-            // RFC 3550 §5.1: P bit, and one byte that counts itself.
-            output[start] |= 0x20;
-            output.push(1);
-            return;
-        }
-        let payload_start = start + header_len;
-        output.extend_from_slice(&packet.payload);
-        if self.codec.is_some_and(|codec| codec.codec == Codec::Vp8) {
-            let copied = &mut output[payload_start..];
-            if newest {
-                self.picture_numbers.rewrite(copied);
-            } else {
-                vp8::rewrite_with(self.picture_numbers.shift(), copied);
-            }
-        }
-    }
-
-    /// Whether a packet asked for can be sent again; notes that it will be.
-    pub(super) fn accept_nack(&mut self, sequence_number: u16, rtt: Duration, now: Time) -> Result<(), SendDrop> {
-        if !self.codec.is_some_and(|codec| codec.nack) {
-            return Err(SendDrop::NackDisabled);
-        }
-        let generation = self.generation;
-        let entry = self.history.find(sequence_number).ok_or(SendDrop::NackUnknown)?;
-        if entry.generation != generation {
-            return Err(SendDrop::NackTooOld);
-        }
-        let now_ms = milliseconds(now);
-        if entry.resent_ms != 0 && u128::from(now_ms.wrapping_sub(entry.resent_ms)) < rtt.as_millis() {
-            return Err(SendDrop::NackRepeated);
-        }
-        entry.resent_ms = now_ms.max(1);
-        Ok(())
-    }
-
-    /// Makes a sent packet again: as RTX when agreed (RFC 4588), else as it was.
-    pub(super) fn repair(
-        &mut self,
-        sequence_number: u16,
-        ring: &StreamRing,
-        output: &mut Vec<u8>,
-        seal: &SealContext,
-    ) -> Result<Range<usize>, SendDrop> {
-        let entry = *self.history.find(sequence_number).ok_or(SendDrop::NackUnknown)?;
-        let codec = self.codec.ok_or(SendDrop::NoCodec)?;
-        let source_number = extend(entry.source_number_low, self.cursor);
-        let packet = match entry.sent {
-            Sent::ParameterSets => None,
-            _ => Some(ring.get(source_number).ok_or(SendDrop::NackTooOld)?),
-        };
-        let start = output.len();
-        let Some(rtx_payload_type) = codec.rtx_payload_type else {
-            // The same bytes under the same number: sealing them again gives the same packet, so the cipher is not weakened.
-            // Another header under that number would weaken it (two AES-GCM tags of one nonce give the hash key away).
-            let packet = packet.ok_or(SendDrop::NackTooOld)?;
-            let number = self.numbering.number_of(source_number).ok_or(SendDrop::TooOld)?;
-            if number < self.header_since {
-                return Err(SendDrop::NackTooOld);
-            }
-            return Ok(self.make(packet, codec.payload_type, number, entry.timestamp, false, output, seal));
-        };
-        let number = self.next_rtx;
-        self.next_rtx += 1;
-        let marker = packet.is_some_and(|packet| packet.marker);
-        let header_len = self
-            .rtx_header
-            .write_plain(output, marker, rtx_payload_type, number as u16, entry.timestamp);
-        output.extend_from_slice(&sequence_number.to_be_bytes());
-        match packet {
-            None => output.extend_from_slice(self.parameter_sets.as_deref().unwrap_or_default()),
-            Some(packet) if packet.payload.is_empty() => {}
-            Some(packet) => self.append_payload(packet, start, header_len + 2, false, output),
-        }
-        seal.seal_rtp(output, start, header_len, number);
-        Ok(start..output.len())
-    }
-
     pub(super) fn want_key_frame(&mut self) {
         self.key_frame_wanted |= self.kind == MediaKind::Video && self.source_track.is_some();
     }
@@ -633,43 +383,6 @@ impl TrackSender {
     }
 }
 
-/// Stamps a replay so that it lies, as it is sent, on the line that the live frames will take: a player fits a line through when
-/// each frame came, and never forgets. With the newest frame at its own place libwebrtc showed the live ones 5 to 60 ms early for
-/// half a minute (timestamp_extrapolator.cc, which weighs every frame alike).
-fn replay_of<'a>(
-    first: u32,
-    newest: u32,
-    bytes: usize,
-    packets: impl Iterator<Item = &'a Arc<MediaPacket>>,
-    now: Time,
-) -> Replay {
-    let rate = i64::from(Codec::Vp8.clock_rate());
-    let span = newest.wrapping_sub(first);
-    let sending = Pacer::time_for(bytes).as_micros() as i64 * rate / 1_000_000;
-    // At least a fiftieth of its span, so that frames stay distinct.
-    let ticks = i64::from((sending as u32).max(span / 50).min(span));
-    // The frame that came soonest after it was made tells the line: those of a burst were kept somewhere before.
-    let age = packets
-        .filter(|packet| packet.marker)
-        .map(|packet| {
-            let passed = (now - packet.received_at).as_micros() as i64 * rate / 1_000_000;
-            passed - i64::from(newest.wrapping_sub(packet.timestamp))
-        })
-        .max()
-        .unwrap_or(0);
-    let advance = (age + (sending + ticks) / 2).clamp(0, ADVANCE_MAX);
-    Replay {
-        newest,
-        ticks: ticks as u32,
-        advance: advance as u32,
-    }
-}
-
 fn milliseconds(now: Time) -> u16 {
     (now.as_micros() / 1_000) as u16
-}
-
-/// The number with these low 32 bits nearest to `reference`.
-fn extend(low: u32, reference: u64) -> u64 {
-    reference.wrapping_add_signed(i64::from(low.wrapping_sub(reference as u32) as i32))
 }

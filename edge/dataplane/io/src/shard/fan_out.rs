@@ -106,9 +106,18 @@ impl Shard {
             if !peer.session.is_connected() || !audience.includes(&mut peer.session) {
                 continue;
             }
+            let mut has_media = false;
             for (track, packet) in batch {
+                if peer.session.begin((*track).into(), packet, now) {
+                    while let Some(range) = peer.session.poll_rtcp(self.egress.arena(), now) {
+                        self.egress.push(range);
+                    }
+                }
                 match peer.session.write((*track).into(), packet, self.egress.arena(), now) {
-                    Ok(Some(range)) => self.egress.push(range),
+                    Ok(Some(range)) => {
+                        self.egress.push(range);
+                        has_media = true;
+                    }
                     Ok(None) => {}
                     Err(reason) => self.parts.counters.drop_named(reason.name()),
                 }
@@ -118,7 +127,7 @@ impl Shard {
                 if self.egress.is_full() {
                     self.egress.send(&self.parts.sockets, &self.parts.counters);
                 }
-                if !std::mem::replace(&mut peer.media_seen, true) {
+                if has_media && !std::mem::replace(&mut peer.media_seen, true) {
                     self.parts.events.send(Event {
                         kind: EventKind::SessionFirstMedia,
                         session_id: Some(peer.key.session_id),

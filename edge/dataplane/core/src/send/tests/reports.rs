@@ -1,6 +1,7 @@
 //! Sender reports, and what viewers report.
 
 use super::*;
+use crate::rtcp::RtcpError;
 
 #[test]
 fn reports_precede_the_replay_and_lie_on_the_publishers_line() {
@@ -163,4 +164,30 @@ fn a_goodbye_names_every_ssrc() {
         ssrcs.collect::<Vec<_>>(),
         [Ssrc(0xA0), Ssrc(0xA1), VIDEO_SSRC, VIDEO_RTX]
     );
+}
+
+#[test]
+fn a_track_that_begins_live_is_reported_before_its_first_packet() {
+    let mut world = World::new(parameters());
+    let clock = SenderClock {
+        ntp: 5_000 * SECOND,
+        rtp: 4_800,
+    };
+    world
+        .half
+        .switch_source(&source(1, Codec::Vp8), &[Some(clock), None], &world.rings, at(100));
+    assert_eq!(world.reports(100), [], "nothing to report before the line is known");
+    let (first, second) = (audio(5, 120), audio(6, 140));
+    assert!(world.half.begin(AUDIO, &first, at(120)));
+    let reports = world.reports(120);
+    assert_eq!(reports.len(), 1);
+    assert_eq!((reports[0].ssrc, reports[0].packet_count), (Ssrc(0xA0), 0));
+    assert!(!world.half.begin(AUDIO, &first, at(120)), "it has begun");
+    let sent = world.write(AUDIO, first, 120).unwrap().unwrap();
+    // 4,800 is number 5's timestamp, reported 20 ms later.
+    assert_eq!(reports[0].rtp.wrapping_sub(sent.timestamp), 960);
+    assert!(!world.half.begin(AUDIO, &second, at(140)));
+    // A picture begins at a key frame only.
+    assert!(!world.half.begin(VIDEO, &video(1, 150, b"D"), at(150)));
+    assert!(world.half.begin(VIDEO, &video(2, 160, b"K"), at(160)));
 }
