@@ -16,6 +16,9 @@ use std::time::Duration;
 /// RFC 7675 §5.1: consent lapses 30 s after the last sign that the peer still wants our packets.
 pub const CONSENT_EXPIRES_AFTER: Duration = Duration::from_secs(30);
 
+/// Longer than a living peer is silent: it asks for consent every 4 to 6 s (RFC 7675 §5.1).
+const QUIET_AFTER: Duration = Duration::from_secs(7);
+
 /// How many addresses of one peer are remembered. A phone has a handful of interfaces; a peer that shows more only
 /// displaces its own oldest ones.
 pub const PATHS_MAX: usize = 8;
@@ -236,6 +239,11 @@ impl IceLite {
     /// The peer has been silent for too long; nothing more may be sent to it.
     pub fn is_dead(&self, now: Time) -> bool {
         now >= self.poll_timeout()
+    }
+
+    /// The peer has missed a check and sent no media: it may come back, as itself or started anew on the same port.
+    pub fn is_quiet(&self, now: Time) -> bool {
+        now - self.alive_at >= QUIET_AFTER
     }
 
     /// RFC 8445 §7.2.2 gives every check its own transaction; a repetition comes from where the first came from.

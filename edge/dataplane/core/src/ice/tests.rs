@@ -178,6 +178,8 @@ fn silence_of_30_s_is_death_and_a_forged_check_is_no_sign_of_life() {
     agent
         .handle_binding_request(&forged, from(1), ours(), Time::from_millis(30_000))
         .unwrap_err();
+    assert!(!agent.is_quiet(Time::from_millis(16_999)));
+    assert!(agent.is_quiet(Time::from_millis(17_000)));
     assert_eq!(agent.poll_timeout(), Time::from_millis(40_000));
     assert!(!agent.is_dead(Time::from_millis(39_999)));
     assert!(agent.is_dead(Time::from_millis(40_000)));

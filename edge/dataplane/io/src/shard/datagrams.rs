@@ -154,8 +154,9 @@ impl Shard {
     /// Whether a living peer's media goes by this address. Others that it has shown are free for whoever comes from them.
     fn is_in_use(&self, address: SocketAddr, index: usize, now: Time) -> bool {
         let session = self.peers[index].as_ref().map(|peer| &peer.session);
-        session
-            .is_some_and(|session| session.remote() == Some(address) && session.is_connected() && !session.is_dead(now))
+        session.is_some_and(|session| {
+            session.remote() == Some(address) && session.is_connected() && !session.is_quiet(now)
+        })
     }
 
     pub(super) fn tell_shards(&mut self, handoff: impl Fn() -> Handoff) {
