@@ -132,7 +132,7 @@ async def test_sound_waits_for_a_picture_that_is_buffered(tmp_path: Path, disabl
             at_once = Ear(await view(fra, plain, buffers_pictures=False))
             async with asyncio.timeout(60):
                 later = await later_ms(waits, at_once, bell.ring)
-            # Held for the round trip of 160 ms, 125 ms of repair less 90 ms of the player's own.
+            # Held for the round trip of 160 ms, 105 ms of repair less 90 ms of the player's own.
             if disabled:
                 assert abs(later) < 90, later
             else:

@@ -73,7 +73,7 @@ async def test_a_stream_passes_through_as_the_wire_page_says(tmp_path: Path) -> 
         beat = await path.leaf.until(
             "a source heartbeat", lambda: next((b for b in path.leaf.heard.source_heartbeats if b.counter > 3), None)
         )
-        assert beat.repair_ms >= 125, "the hop before it takes a round trip and 125 ms"
+        assert beat.repair_ms >= 105, "the hop before it takes a round trip and 105 ms"
         assert (beat.subscription, beat.incarnation, beat.state, beat.path) == (
             SUBSCRIPTION,
             INCARNATION,

@@ -188,7 +188,7 @@ mod tests {
     fn a_hold_shorter_than_the_players_own_delay_is_none() {
         assert_eq!(hold_for(Duration::ZERO), None);
         assert_eq!(hold_for(Duration::from_millis(100)), None);
-        assert_eq!(hold_for(Duration::from_millis(285)), Some(Duration::from_millis(195)));
+        assert_eq!(hold_for(Duration::from_millis(265)), Some(Duration::from_millis(175)));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::time::Duration;
 /// 20 ms later, one at a frame's end with the next frame's first, 40 ms later at 25 frames per second; a node's tick and the
 /// player's own decoding take 10 ms more. The rest is for the sound, which a player delays by 90 ms more than its picture
 /// ([`crate::hold`]): with 80 ms in all, repaired sound left here 40 ms late, and Chromium's jitter buffer for sound wandered
-/// between 20 and 110 ms, its lip sync with it; with 125 ms it stays between 40 and 60 ms.
-const DETECTION: Duration = Duration::from_millis(125);
+/// between 20 and 110 ms, its lip sync with it; with repairs in time it stays between 40 and 60 ms.
+const DETECTION: Duration = Duration::from_millis(105);
 /// Hops give a repair up 300 ms after they miss a packet; with a far hop's noticing, nothing later than this comes.
 pub const REPAIR_DELAY_MAX_MS: u16 = 500;
 /// Smaller differences are jitter of the round trip, which a player's buffer shall not follow.
@@ -93,10 +93,10 @@ mod tests {
         let mut delay = RepairDelay::default();
         assert_eq!(delay.said_ms(), None);
         delay.handle_sample(110, rtt(160), at(0));
-        assert_eq!(delay.said_ms(), Some(285));
+        assert_eq!(delay.said_ms(), Some(265));
         let mut behind = RepairDelay::default();
-        behind.handle_sample(285, rtt(60), at(0));
-        assert_eq!(behind.said_ms(), Some(285));
+        behind.handle_sample(265, rtt(60), at(0));
+        assert_eq!(behind.said_ms(), Some(265));
         let mut far = RepairDelay::default();
         far.handle_sample(u64::MAX, None, at(0));
         assert_eq!(far.said_ms(), Some(REPAIR_DELAY_MAX_MS));
@@ -107,18 +107,18 @@ mod tests {
         let mut delay = RepairDelay::default();
         delay.handle_sample(0, rtt(100), at(0));
         delay.handle_sample(0, rtt(120), at(1));
-        assert_eq!((delay.said_ms(), delay.needed_ms()), (Some(225), 245), "jitter");
+        assert_eq!((delay.said_ms(), delay.needed_ms()), (Some(205), 225), "jitter");
         delay.handle_sample(0, rtt(121), at(2));
-        assert_eq!(delay.said_ms(), Some(246));
+        assert_eq!(delay.said_ms(), Some(226));
         for second in 3..12 {
             delay.handle_sample(0, rtt(50), at(second));
         }
         delay.handle_sample(0, rtt(110), at(12));
         for second in 13..23 {
             delay.handle_sample(0, rtt(if second == 15 { 80 } else { 50 }), at(second));
-            assert_eq!(delay.said_ms(), Some(246), "a relapse begins the wait anew");
+            assert_eq!(delay.said_ms(), Some(226), "a relapse begins the wait anew");
         }
         delay.handle_sample(0, rtt(50), at(23));
-        assert_eq!(delay.said_ms(), Some(205), "what was needed within the wait");
+        assert_eq!(delay.said_ms(), Some(185), "what was needed within the wait");
     }
 }
